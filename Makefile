@@ -1,0 +1,40 @@
+# All there is to type. `make setup` needs Python 3.11 or newer and a package index, nothing else.
+
+# The first of these that is new enough; `make setup PYTHON=/path/to/python` takes another.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with everything in it (once)
+
+# Editable, so that it is made again only when what it holds changes, not when the code does.
+$(READY): setup.py constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed (make setup PYTHON=...)" >&2; exit 1; }
+	@echo "setting up $(VENV) (some minutes, about 3 GB)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[prep,eval,dev]'
+	@# Without its dependencies: one of them (pyaudio) wants a sound card's headers, and is not used here.
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps tinysoundfont
+	@touch $@
+
+demo: setup ## the main job on Recital: compose, train, generate both ways, score (runs/demo/report.html)
+	@$(BIN)/python demo/run.py --out runs/demo
+
+lint: setup ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+test: lint ## lint, then all tests
+	@$(BIN)/python -m pytest -x -q --durations=15
+
+clean: ## remove .venv, caches and build outputs (runs/ stays)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

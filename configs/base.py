@@ -1,0 +1,85 @@
+"""The base configuration: a joint MVGen that two cores train in minutes.
+
+    python -m mvgen.main --config=configs/base.py --workdir=runs/base --config.data.path=DIR
+
+Every field is here, with its comment; the other presets change a few of them. Override any with
+``--config.FIELD=VALUE``.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the base configuration (locked: unknown fields are errors)."""
+    config = ConfigDict()
+    config.seed = 0  # seeds parameters, data order, noise
+
+    config.data = ConfigDict()
+    config.data.path = ""  # folder of records, as `data_prep convert` or `data_prep recital --records` wrote it
+    config.data.train_split = "train"
+    config.data.eval_split = "test"
+    config.data.window_seconds = 4.0  # length of a training example; a multiple of 1/25 s
+    config.data.batch_size = 8  # examples a step, over all hosts
+    config.data.workers = 0  # loader processes; 0 reads in the main process with threads
+    config.data.threads = 4  # reading threads in each process
+
+    config.model = ConfigDict()
+    config.model.dtype = "float32"  # computation: float32 or bfloat16; parameters stay float32
+    config.model.width = 192  # channels of towers and token decoder
+    config.model.heads = 4
+    config.model.video_layers = 2  # video tower
+    config.model.audio_layers = 2  # audio tower
+    config.model.fusion_layers = 1  # bidirectional temporal cross-attention between the towers
+    config.model.latent_dim = 64  # the coordinated space, in which the towers are compared
+    config.model.patch = 8  # side of a patch of pixels in the video tower
+    config.model.use_frames = True  # let the video tower see patches of the frames
+    config.model.use_flow = True  # let it see optical flow
+    config.model.use_semantic = True  # let it see semantic embeddings, where the records hold them
+    config.model.positions = "rotary"  # towers and cross-attention: none, sinusoid or rotary (in seconds)
+    config.model.attention_window = 0.5  # seconds that temporal (cross-)attention may look either way; 0: all
+    config.model.decoder_layers = 4  # token decoder (MusicGen's form)
+    config.model.cross_attention = True  # token decoder attends to the video latents
+    config.model.frame_locked = True  # each token is also given its own frame's latent
+    config.model.denoiser_width = 128
+    config.model.denoiser_layers = 4
+    config.model.denoiser_heads = 4
+    config.model.denoiser_patch = 8  # side of a patch of pixels in the denoiser
+    config.model.denoiser_frames = 8  # frames of a window that one training example denoises
+
+    config.loss = ConfigDict()
+    config.loss.align = 0.5  # contrastive over clips and time shifts, and matching; 0 leaves the part out
+    config.loss.music = 1.0  # cross-entropy of the audio tokens given the video
+    config.loss.video = 1.0  # flow matching of the frames given image and audio tokens
+    config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
+    config.loss.condition_dropout = 0.1  # share of examples that learn without their condition (for guidance)
+
+    config.augment = ConfigDict()
+    config.augment.shift = 3  # frames are moved by up to so many pixels (one shift a clip)
+    config.augment.colour = 0.1  # gain and bias of each colour are drawn within this much (one draw a clip)
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.warmup_steps = 50
+    config.optimizer.weight_decay = 0.05
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.98
+    config.optimizer.clip_norm = 1.0
+    config.optimizer.final_fraction = 0.05  # cosine decay ends at this share of learning_rate
+
+    config.train = ConfigDict()
+    config.train.steps = 1000
+    config.train.ema = 0.995  # decay of the averaged parameters used for evaluation and generation
+    config.train.log_every = 10  # steps between lines of progress and TensorBoard scalars
+    config.train.eval_every = 500  # steps between evaluations of the losses on eval_split; 0: never
+    config.train.eval_batches = 8
+    config.train.checkpoint_every = 500  # steps
+    config.train.keep_checkpoints = 2
+    config.train.compilation_cache = ""  # folder where compiled programs are kept for the next start; "": none
+
+    config.mesh = ConfigDict()
+    config.mesh.data = -1  # devices along the batch; -1: all that are left
+    config.mesh.fsdp = 1  # devices over which parameters are split
+    config.mesh.tensor = 1  # devices over which heads and hidden units are split
+
+    config.lock()
+    return config

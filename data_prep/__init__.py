@@ -1,0 +1,1 @@
+"""Offline preparation: videos in, TFRecords out (PyTorch, ffmpeg, Beam). Never imported by mvgen."""

@@ -1,0 +1,60 @@
+"""``python -m data_prep COMMAND``: everything that makes data. Each command has ``--help``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from mvgen.errors import UserError, run_command
+
+COMMANDS = {
+    "recital": ("data_prep.recital.command", "compose, play and film performances: videos with known notes"),
+    "convert": ("data_prep.convert", "turn videos into records"),
+    "inspect": ("data_prep.inspect", "check every record of a folder"),
+    "codec-train": ("data_prep.codec.command", "train encodec_tiny"),
+    "codec-measure": ("data_prep.codec.command", "measure what a codec keeps of the sound"),
+}
+"""Command: module with ``add_arguments(parser)`` and ``run(args) -> int``, and one line of help."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a wrong command line with one line, as every other bad input; options are written in full."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(**{**settings, "allow_abbrev": False})
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command.
+
+    Raises:
+        UserError: no such command, or a wrong option.
+    """
+    parser = _Parser(prog="python -m data_prep", description=__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    named = next((argument for argument in arguments if argument in COMMANDS), None)
+    for name, (module_name, text) in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        # Only the command that is run is imported: torch and Beam take seconds.
+        if name == named:
+            module = importlib.import_module(module_name)
+            if name.startswith("codec-"):
+                module.add_arguments(sub, name)
+            else:
+                module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+    args, options = parser.parse_known_args(arguments)
+    args.options = options
+    if options and not getattr(args, "passes_options", False):
+        parser.error(f"unknown option {options[0]}")
+    return args.run(args)
+
+
+if __name__ == "__main__":
+    run_command(lambda: main(sys.argv[1:]))

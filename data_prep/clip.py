@@ -1,0 +1,243 @@
+"""One clip from file to records: checked, tokenised, its frames and flow taken, cut into segments.
+
+Everything costly goes through the cache; what is returned is small. Nothing here knows of Beam.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from data_prep.cache import Cache, file_hash
+from data_prep.extract.frames import PictureExtractor
+from data_prep.extract.tokens import TokenExtractor, weights_hash
+from data_prep.manifest import Clip
+from data_prep.standardise import standardise
+from mvgen.clock import CODEC_SAMPLE_RATE, frame_start, samples_of, tokens_of, whole_frames
+from mvgen.errors import UserError
+from mvgen.media import probe
+from mvgen.media.flow import FLOW_METHODS
+from mvgen.media.picture import COVER_GRACE
+from mvgen.media.sound import cut, native_sound, resample
+from mvgen.records import Record, RecordSpec
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What says that the disk written to is at fault, not the clip."""
+
+
+def segments_of(frames: int, most: int) -> list[tuple[int, int]]:
+    """Cuts so many frames into the fewest segments of at most ``most`` frames, equal to within one.
+
+    Equal, because a short remainder at the end would be too short to train on. Returns (first, end) of each.
+    """
+    count = -(-frames // most)
+    edges = [frames * number // count for number in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the contents of records, out of a data config; plain values, so that workers can be sent it.
+
+    Attributes are those of ``configs/data/base.py``; ``codec_sha256`` is the hash of the codec's weights.
+    """
+
+    codec: str
+    codec_sha256: str
+    frame_size: tuple[int, int]
+    flow_size: tuple[int, int]
+    flow_method: str
+    segment_frames: int
+    keep_standardised: bool
+    standard_quality: int
+    min_seconds: float
+    max_seconds: float
+    max_pixels: int
+
+    @classmethod
+    def from_config(cls, config: ConfigDict) -> Settings:
+        """Raises ``UserError`` when a field of the config cannot be."""
+        for name in ("frame_size", "flow_size"):
+            size = tuple(config[name])
+            if len(size) != 2 or min(size) < 1:
+                raise UserError(f"config.{name} is {size}; it must be (height, width)")
+        if config.flow_method not in FLOW_METHODS:
+            raise UserError(f"config.flow_method is {config.flow_method!r}; it can be {', '.join(FLOW_METHODS)}")
+        segment_frames = whole_frames(config.segment_seconds)
+        if segment_frames < 1:
+            raise UserError(f"config.segment_seconds is {config.segment_seconds}; it must hold a frame at least")
+        if not 0 <= config.test_percent <= 100:
+            raise UserError(f"config.test_percent is {config.test_percent}; it must lie between 0 and 100")
+        return cls(
+            codec=config.codec,
+            codec_sha256=weights_hash(config.codec),
+            frame_size=tuple(config.frame_size),
+            flow_size=tuple(config.flow_size),
+            flow_method=config.flow_method,
+            segment_frames=segment_frames,
+            keep_standardised=config.keep_standardised,
+            standard_quality=config.standard_quality,
+            min_seconds=config.limits.min_seconds,
+            max_seconds=config.limits.max_seconds,
+            max_pixels=config.limits.max_pixels,
+        )
+
+
+class ClipProcessor:
+    """Makes the records of clips. One in each worker process; pickles without the loaded codec."""
+
+    def __init__(self, settings: Settings, cache_folder: str | os.PathLike[str]):
+        self.settings = settings
+        self.cache = Cache(cache_folder)
+        self.tokens = TokenExtractor(settings.codec)
+        self.picture = PictureExtractor(settings.frame_size, settings.flow_size, settings.flow_method)
+
+    @cached_property
+    def spec(self) -> RecordSpec:
+        """Sizes of the records; loads the codec."""
+        return RecordSpec(
+            codebooks=self.tokens.codebooks,
+            codebook_size=self.tokens.codebook_size,
+            frame_size=self.settings.frame_size,
+            flow_size=self.settings.flow_size,
+            codec=self.settings.codec,
+        )
+
+    # --- costly, once a clip --------------------------------------------------------------------------------------
+
+    def process(self, clip: Clip) -> dict[str, Any]:
+        """Does everything costly for a clip, unless the cache has it, and tells what became of it.
+
+        Returns:
+            ``status`` ("used" or "refused"), ``reason`` (empty when used); when used also ``sha256`` of the file,
+            ``frames``, ``seconds`` and ``records``. Never raises for what a file holds.
+
+        Raises:
+            OSError: the cache cannot be written because the disk is full or read-only.
+        """
+        try:
+            return self._process(clip)
+        except UserError as error:
+            # The manifest names the file already.
+            reason = " ".join(str(error).removeprefix(str(clip.path)).lstrip(": ").split())
+        except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise
+            reason = f"cannot be read: {error.strerror or error}"
+        except (ValueError, ArithmeticError, MemoryError) as error:
+            # Decoders meet damage that no check foresaw; one such clip must not stop the rest.
+            reason = " ".join(f"cannot be processed: {type(error).__name__}: {error}".split())
+        return {"status": "refused", "reason": reason}
+
+    def _process(self, clip: Clip) -> dict[str, Any]:
+        settings = self.settings
+        info = probe(clip.path)
+        if not info.has_picture or not info.has_sound:
+            raise UserError(f"has no {'sound' if info.has_picture else 'picture'}")
+        if info.width * info.height > settings.max_pixels:
+            size = f"{info.width}x{info.height}"
+            raise UserError(f"its picture of {size} is over the limit of {settings.max_pixels} pixels")
+        if info.duration > settings.max_seconds:
+            raise UserError(f"its {info.duration:.1f} s are over the limit of {settings.max_seconds:g} s")
+        content = file_hash(clip.path)
+        frames, _ = self.picture.extract(clip.path, content, self.cache)
+        tokens = self._tokens(clip.path, content, len(frames))
+        covered = len(tokens) // tokens_of(1)
+        if settings.keep_standardised:
+            place = self._standard_place(content, covered)
+            if not place.exists():
+                quality = settings.standard_quality
+                self.cache.keep(place, lambda path: standardise(clip.path, path, covered, quality))
+        return {
+            "status": "used",
+            "reason": "",
+            "sha256": content,
+            "frames": covered,
+            "seconds": float(frame_start(covered)),
+            "records": len(segments_of(covered, settings.segment_frames)),
+        }
+
+    def _token_place(self, content: str) -> Path:
+        settings = {"codec": self.settings.codec_sha256, "segment_frames": self.settings.segment_frames}
+        return self.cache.place(content, "tokens", settings, ".npy")
+
+    def _standard_place(self, content: str, frames: int) -> Path:
+        settings = {"frames": frames, "quality": self.settings.standard_quality}
+        return self.cache.place(content, "standard", settings, ".mp4")
+
+    def _tokens(self, path: Path, content: str, picture_frames: int) -> np.ndarray:
+        """Codes of all segments, one after another, int16 ``[2T, K]``; T: whole frames that picture and sound cover.
+
+        Each segment is encoded by itself: the codec is not causal, and a record must be what encoding its own sound
+        gives.
+        """
+        place = self._token_place(content)
+        tokens = self.cache.array(place)
+        if tokens is not None:
+            return tokens
+        sound, rate = native_sound(path)
+        if not np.isfinite(sound).all():
+            raise UserError("its sound holds samples that are not finite numbers")
+        covered = min(picture_frames, whole_frames(Fraction(len(sound), rate) + COVER_GRACE))
+        if float(frame_start(covered)) < self.settings.min_seconds:
+            raise UserError(
+                f"its picture and sound together cover {float(frame_start(covered)):.2f} s, "
+                f"under the limit of {self.settings.min_seconds:g} s"
+            )
+        sound = resample(sound, rate, CODEC_SAMPLE_RATE)
+        tokens = np.concatenate(
+            [
+                self.tokens.extract(self._stretch(sound, first, end))
+                for first, end in segments_of(covered, self.settings.segment_frames)
+            ]
+        )
+        self.cache.keep_array(place, tokens)
+        return tokens
+
+    @staticmethod
+    def _stretch(sound: np.ndarray, first: int, end: int) -> np.ndarray:
+        """Samples of frames ``first .. end``, silence where the sound ends a rounding early."""
+        begin = samples_of(first, CODEC_SAMPLE_RATE)
+        count = samples_of(end, CODEC_SAMPLE_RATE) - begin
+        piece = cut(sound[begin : begin + count], CODEC_SAMPLE_RATE)
+        return np.pad(piece, (0, count - len(piece)))
+
+    # --- cheap, from the cache ------------------------------------------------------------------------------------
+
+    def records(self, clip: Clip, outcome: dict[str, Any]) -> Iterator[Record]:
+        """The records of a processed clip, one after another."""
+        for number in range(outcome["records"]):
+            yield self.record(clip, outcome, number)
+
+    def record(self, clip: Clip, outcome: dict[str, Any], number: int) -> Record:
+        """Record ``number`` of a processed clip. What the cache has lost meanwhile is made again."""
+        frames, flow = self.picture.extract(clip.path, outcome["sha256"], self.cache)
+        tokens = self._tokens(clip.path, outcome["sha256"], len(frames))
+        first, end = segments_of(outcome["frames"], self.settings.segment_frames)[number]
+        flow = np.array(flow[first:end])
+        flow[0] = 0  # in a record, nothing comes before its first frame
+        several = outcome["records"] > 1
+        start, stop = float(frame_start(first)), float(frame_start(end))
+        return {
+            "clip_id": f"{clip.clip_id}-{number:04d}" if several else clip.clip_id,
+            "source_id": clip.source_id,
+            "labels": ",".join(clip.labels),
+            "start_seconds": np.float32(start),
+            "tokens": np.array(tokens[tokens_of(first) : tokens_of(end)]),
+            "frames": np.array(frames[first:end]),
+            "flow": flow,
+            "notes": clip.notes_between(start, stop),
+        }
+
+    def standardised(self, outcome: dict[str, Any]) -> Path | None:
+        """Where the standard form of a processed clip lies; None where none is kept."""
+        return self._standard_place(outcome["sha256"], outcome["frames"]) if self.settings.keep_standardised else None

@@ -1,0 +1,65 @@
+"""Where training starts: convolutions scaled by the data, codebooks laid by k-means.
+
+From the default initialisation the latents are near zero and the codebooks collapse to a handful of entries. Scaling
+every convolution, in order, so that its output has unit variance on real sound (layer-sequential unit-variance
+initialisation, LSUV: Mishkin and Matas, "All you need is a good init", 2015) prevents both.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from data_prep.codec.network import Network
+
+
+@torch.no_grad()
+def unit_variance(network: Network, sound: Tensor, generator: torch.Generator) -> None:
+    """Draws orthogonal weights and scales each convolution so that its output varies by 1 on this sound, in place.
+
+    Args:
+        network: any state.
+        sound: float32 ``[B, 1, n]``.
+        generator: for the weights.
+    """
+    convolutions = network.convolutions()
+    for convolution in convolutions:
+        nn.init.orthogonal_(convolution.weight, generator=generator)
+        nn.init.zeros_(convolution.bias)
+    for place, convolution in enumerate(convolutions):
+        convolution.weight.div_(_output_deviation(network, sound, place))
+
+
+def _output_deviation(network: Network, sound: Tensor, place: int) -> Tensor:
+    """Standard deviation of what the convolution at a place makes of the sound."""
+    seen: list[Tensor] = []
+    network.encode(sound, seen)
+    if place >= len(seen):
+        network.decode(network.encode(sound), seen)
+    return seen[place].std().clamp_min(1e-6)
+
+
+@torch.no_grad()
+def k_means(points: Tensor, entries: int, rounds: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Lloyd's k-means from random points; a centre that loses all its points jumps to a random one.
+
+    Args:
+        points: float32 ``[n, D]``, ``n >= entries``.
+
+    Returns:
+        Centres ``[entries, D]`` and each point's centre ``[n]``.
+    """
+    centres = points[torch.randperm(len(points), generator=generator)[:entries]].clone()
+    for _ in range(rounds):
+        nearest = nearest_entry(points, centres)
+        counts = torch.bincount(nearest, minlength=entries)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
+        empty = counts == 0
+        centres = sums / counts.clamp_min(1)[:, None]
+        centres[empty] = points[torch.randint(len(points), (int(empty.sum()),), generator=generator)]
+    return centres, nearest_entry(points, centres)
+
+
+def nearest_entry(points: Tensor, entries: Tensor) -> Tensor:
+    """Index of the nearest entry ``[N, D]`` to each point ``[n, D]``, int64 ``[n]``."""
+    return (entries.square().sum(1) - 2 * points @ entries.T).argmin(1)

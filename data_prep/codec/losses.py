@@ -1,0 +1,97 @@
+"""What training minimises: how far two sounds are apart in the waveform and in spectra of three window lengths.
+
+Long windows tell pitches apart, short ones place attacks. At each length: L1 between log magnitudes (mel bands at the
+longer windows, plain bins at the shortest) and spectral convergence, ``|S - S'| / |S|`` in the Frobenius norm
+(Arik et al., "Fast Spectrogram Inversion", 2018). Everything is relative to the sound's own size, so that loud
+sources do not rule quiet ones.
+"""
+
+from __future__ import annotations
+
+import librosa
+import torch
+from torch import Tensor, nn
+
+from mvgen.clock import CODEC_SAMPLE_RATE
+
+FLOOR = 3e-4
+"""Magnitude (of a sine of that amplitude, halved) below which differences are not heard."""
+QUIET = 1e-3
+"""Mean magnitude of a waveform below which it counts as silence."""
+
+
+class SpectralLoss(nn.Module):
+    """Multi-scale spectral distance.
+
+    Args:
+        scales: (FFT length, hop, mel bands or 0 for plain bins).
+    """
+
+    def __init__(self, scales=((2048, 512, 96), (512, 128, 48), (128, 64, 0))):
+        super().__init__()
+        self.scales = scales
+        for length, _, bands in scales:
+            self.register_buffer(f"window_{length}", torch.hann_window(length))
+            if bands:
+                # Slaney's area normalisation undone: a band holds the sum of its bins, so that FLOOR means the same.
+                mel = librosa.filters.mel(sr=CODEC_SAMPLE_RATE, n_fft=length, n_mels=bands, fmin=30, norm=None)
+                self.register_buffer(f"mel_{length}", torch.from_numpy(mel))
+
+    def magnitudes(self, sound: Tensor, length: int, hop: int, bands: int) -> Tensor:
+        """Magnitudes of sound ``[B, n]``, ``[B, bands or bins, frames]``; a full-scale sine has 0.5 in its bin."""
+        window = getattr(self, f"window_{length}")
+        spectrum = torch.stft(sound, length, hop, window=window, return_complex=True, center=True)
+        # abs() of a complex zero has no gradient; the tiny constant gives it one.
+        size = (torch.view_as_real(spectrum).square().sum(-1) + 1e-12).sqrt() / window.sum()
+        return getattr(self, f"mel_{length}") @ size if bands else size
+
+    def forward(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
+        """Scalar distances of the made sound from the true one, both ``[B, n]``: "log" and "convergence"."""
+        log_distance, convergence = made.new_zeros(()), made.new_zeros(())
+        for scale in self.scales:
+            made_size, true_size = self.magnitudes(made, *scale), self.magnitudes(true, *scale)
+            log_distance = log_distance + ((made_size + FLOOR).log() - (true_size + FLOOR).log()).abs().mean()
+            difference = (made_size - true_size).flatten(1).norm(dim=1)
+            size = true_size.flatten(1).norm(dim=1) + FLOOR * true_size[0].numel() ** 0.5
+            convergence = convergence + (difference / size).mean()
+        return {"log": log_distance / len(self.scales), "convergence": convergence / len(self.scales)}
+
+
+def waveform_loss(made: Tensor, true: Tensor) -> Tensor:
+    """Root mean square difference over the true sound's root mean square, ``[B, n]`` to a scalar: 1 for silence."""
+    error = (made - true).square().mean(1).add(1e-12).sqrt()
+    return (error / (true.square().mean(1).sqrt() + QUIET)).mean()
+
+
+class Balancer:
+    """Gives each loss on the made sound a fixed share of its gradient, whatever the losses' own sizes.
+
+    As in EnCodec (Defossez et al., 2022, section 3.4): each loss's gradient at the network's output is divided by a
+    moving average of its norm and multiplied by its weight. Without it the logarithmic terms, whose gradients grow
+    where it is quiet, drown the waveform's, and the network learns loudness over time and frequency but no pitch.
+
+    Args:
+        weights: share by name.
+        size: norm of the sum, should all losses pull the same way.
+        decay: of the moving averages.
+    """
+
+    def __init__(self, weights: dict[str, float], size: float = 0.1, decay: float = 0.98):
+        total = sum(weights.values())
+        self.shares = {name: size * weight / total for name, weight in weights.items()}
+        self.decay = decay
+        self.norms = dict.fromkeys(weights, 0.0)
+        self.seen = 0.0  # the averages' total weight, which is less than 1 in the beginning
+
+    def gradient(self, losses: dict[str, Tensor], made: Tensor) -> Tensor:
+        """The balanced gradient at ``made``, a leaf that the losses were computed from."""
+        total = torch.zeros_like(made)
+        self.seen = self.decay * self.seen + (1 - self.decay)
+        for name, share in self.shares.items():
+            (gradient,) = torch.autograd.grad(losses[name], made)
+            norm = float(gradient.norm())
+            if norm != norm or norm == float("inf"):  # one bad batch must not end the run
+                continue
+            self.norms[name] = self.decay * self.norms[name] + (1 - self.decay) * norm
+            total += gradient * (share * self.seen / max(self.norms[name], 1e-12))
+        return total

@@ -1,0 +1,180 @@
+"""The training loop.
+
+A stage without quantisation lets the autoencoder find its feet; then k-means lays the codebooks on the latents of the
+batches just seen, and the rest is trained through them. Everything is seeded, and a stopped run goes on from its last
+checkpoint with the very steps it would have done.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from data_prep.codec.codebooks import Codebooks
+from data_prep.codec.initialise import unit_variance
+from data_prep.codec.losses import Balancer, SpectralLoss, waveform_loss
+from data_prep.codec.network import Network, tiny_config
+from data_prep.codec.sound import TrainingCrops
+from mvgen.errors import UserError
+
+CHECKPOINT = "training.pt"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and with what weights.
+
+    Attributes:
+        steps: in all; ``free_steps`` of them, the first, are not quantised.
+        kmeans_batches: how many batches before that point give the latents that codebooks are laid on.
+        batch: crops a step.
+        learning_rate: of AdamW (betas 0.8, 0.99), after ``warm_up`` steps; falls by a cosine to ``last_rate`` of it.
+        commitment, use, waveform, spread: weights beside the spectral distance's 1; ``spread`` holds every latent
+            channel near zero mean and unit variance, without which the latents drift away before the codebooks are
+            laid, and a few outliers then rule the commitment.
+    """
+
+    steps: int = 4000
+    free_steps: int = 300
+    kmeans_batches: int = 100
+    batch: int = 8
+    learning_rate: float = 3e-3
+    last_rate: float = 0.01
+    warm_up: int = 100
+    commitment: float = 0.25
+    use: float = 0.1
+    waveform: float = 2.0
+    convergence: float = 1.0
+    log: float = 1.0
+    spread: float = 1.0
+    filters: int = 8
+    hidden: int = 64
+    codebooks: int = 4
+    entries: int = 512
+    seed: int = 0
+    checkpoint_every: int = 500
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate at a step."""
+        import math
+
+        if step < self.warm_up:
+            return self.learning_rate * (step + 1) / self.warm_up
+        done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return self.learning_rate * (self.last_rate + (1 - self.last_rate) * cosine)
+
+
+class Trainer:
+    """Network, codebooks and optimizer at a step."""
+
+    def __init__(self, recipe: Recipe, crops: TrainingCrops):
+        self.recipe, self.crops = recipe, crops
+        torch.manual_seed(recipe.seed)
+        random.seed(recipe.seed)
+        config = tiny_config(recipe.filters, recipe.hidden, recipe.codebooks, recipe.entries)
+        self.network = Network(config)
+        self.codebooks = Codebooks(recipe.codebooks, recipe.entries, recipe.hidden)
+        self.spectral = SpectralLoss()
+        weights = {"waveform": recipe.waveform, "convergence": recipe.convergence, "log": recipe.log}
+        self.balancer = Balancer(weights)
+        unit_variance(self.network, self._sound(0), self._generator(0))
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=recipe.learning_rate, betas=(0.8, 0.99), weight_decay=0.0
+        )
+        self.step = 0
+        self.recent: list[Tensor] = []  # latents of the last batches before k-means, each [B * T, D]
+
+    def _sound(self, step: int) -> Tensor:
+        return torch.from_numpy(self.crops.batch(step, self.recipe.batch))
+
+    def _generator(self, step: int) -> torch.Generator:
+        return torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
+
+    def advance(self) -> dict[str, float]:
+        """One step; the losses it saw."""
+        recipe, step = self.recipe, self.step
+        if step == recipe.free_steps:
+            latents = torch.cat(self.recent)
+            self.codebooks.lay(latents, len(self.recent[-1]), self._generator(step))
+            self.recent = []
+        sound = self._sound(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.rate_at(step)
+        self.network.train()
+        self.codebooks.train()
+        latents = self.network.encode(sound)
+        losses: dict[str, Tensor] = {}
+        if step >= recipe.free_steps:
+            quantised = self.codebooks(latents, self._generator(step))
+            made = self.network.decode(quantised.latents)
+            losses["commitment"], losses["use"] = quantised.commitment, quantised.use
+        else:
+            if step >= recipe.free_steps - recipe.kmeans_batches:
+                self.recent.append(latents.detach().transpose(1, 2).reshape(-1, latents.shape[1]))
+            made = self.network.decode(latents)
+        deviation, mean = torch.std_mean(latents, dim=(0, 2))
+        losses["spread"] = mean.square().mean() + (deviation - 1).square().mean()
+        regularity = torch.stack([getattr(recipe, name) * loss for name, loss in losses.items()]).sum()
+        heard = made.detach().requires_grad_()
+        on_sound = self.spectral(heard[:, 0], sound[:, 0]) | {"waveform": waveform_loss(heard[:, 0], sound[:, 0])}
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward([made, regularity], [self.balancer.gradient(on_sound, heard), None])
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if torch.isfinite(norm):  # one bad batch must not end the run
+            self.optimizer.step()
+        self.step += 1
+        return {name: float(loss.detach()) for name, loss in (on_sound | losses).items()}
+
+    def save(self, folder: str) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        path = os.path.join(folder, CHECKPOINT)
+        state = {
+            "recipe": asdict(self.recipe),
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "codebooks": self.codebooks.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "recent": self.recent,
+            "balancer": [self.balancer.norms, self.balancer.seen],
+        }
+        torch.save(state, path + ".part")
+        os.replace(path + ".part", path)
+
+    def resume(self, folder: str) -> bool:
+        """Goes on from the folder's checkpoint if there is one; :class:`UserError` if it is another recipe's."""
+        path = os.path.join(folder, CHECKPOINT)
+        if not os.path.exists(path):
+            return False
+        state = torch.load(path, weights_only=True)
+        if state["recipe"] != asdict(self.recipe):
+            changed = sorted(k for k, v in asdict(self.recipe).items() if state["recipe"].get(k) != v)
+            raise UserError(f"{path} was made with other settings ({', '.join(changed)}); give another --work folder")
+        self.step, self.recent = state["step"], state["recent"]
+        self.balancer.norms, self.balancer.seen = state["balancer"]
+        self.network.load_state_dict(state["network"])
+        self.codebooks.load_state_dict(state["codebooks"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        return True
+
+
+def train(trainer: Trainer, work: str) -> None:
+    """Runs to the recipe's last step with a progress bar, a checkpoint in ``work`` now and then."""
+    os.makedirs(work, exist_ok=True)
+    trainer.resume(work)
+    recipe = trainer.recipe
+    smooth: dict[str, float] = {}
+    with tqdm(total=recipe.steps, initial=trainer.step, desc="training codec", unit="step", mininterval=2) as bar:
+        while trainer.step < recipe.steps:
+            for name, loss in trainer.advance().items():
+                smooth[name] = loss if name not in smooth else smooth[name] + 0.02 * (loss - smooth[name])
+            if trainer.step % 50 == 0:
+                bar.set_postfix({name: f"{loss:.3f}" for name, loss in smooth.items()}, refresh=False)
+            bar.update()
+            if trainer.step % recipe.checkpoint_every == 0 or trainer.step == recipe.steps:
+                trainer.save(work)

@@ -1,0 +1,57 @@
+"""How bodies move: minimum-jerk paths between places, and the quick rises and falls of what is struck.
+
+Minimum jerk: Flash and Hogan 1985, x(s) = 10 s^3 - 15 s^4 + 6 s^5 for s from 0 to 1, the path of unconstrained reaches.
+All functions take times in seconds as an array and answer for all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Place = Sequence[float] | np.ndarray
+Move = tuple[float, float, Place]
+"""(begins s, ends s, goal)."""
+
+
+def ease(progress: np.ndarray) -> np.ndarray:
+    """Minimum-jerk progress from 0 to 1, flat outside."""
+    s = np.clip(progress, 0.0, 1.0)
+    return s * s * s * (10 + s * (6 * s - 15))
+
+
+def path(times: np.ndarray, start: Place, moves: Sequence[Move]) -> np.ndarray:
+    """A point that rests, moves, rests.
+
+    Args:
+        times: seconds, ``[n]``.
+        start: where it is before the first move, ``[d]``.
+        moves: (begins, ends, goal ``[d]``) in order of time, not overlapping.
+
+    Returns:
+        Positions, float64 ``[n, d]``.
+    """
+    here = np.asarray(start, float)
+    if not moves:
+        return np.broadcast_to(here, (len(times), len(here))).copy()
+    goals = np.array([np.asarray(goal, float) for _, _, goal in moves])
+    origins = np.concatenate([here[None], goals[:-1]])
+    begins = np.array([begin for begin, _, _ in moves])
+    ends = np.array([end for _, end, _ in moves])
+    move = np.searchsorted(begins, times, side="right") - 1
+    known = np.maximum(move, 0)
+    done = ease((times - begins[known]) / np.maximum(ends[known] - begins[known], 1e-6))
+    done = np.where(move < 0, 0.0, done)[:, None]
+    return origins[known] + (goals[known] - origins[known]) * done
+
+
+def held(times: np.ndarray, onset: float, offset: float, rise: float = 0.016, fall: float = 0.03) -> np.ndarray:
+    """How far down something is that is pressed from onset to offset: begins ``rise`` before, complete at the onset."""
+    return np.clip((times - onset + rise) / rise, 0, 1) * np.clip((offset + fall - times) / fall, 0, 1)
+
+
+def ring(times: np.ndarray, onset: float, decay: float, rise: float = 0.012) -> np.ndarray:
+    """How much something rings that was struck: full at the onset, fading by 1/e every ``decay`` seconds."""
+    since = times - onset
+    return np.where(since < 0, np.clip(1 + since / rise, 0, 1), np.exp(-np.maximum(since, 0) / decay))

@@ -1,0 +1,245 @@
+"""Makes a set of clips, as video files with a manifest or straight as records; the same for any number of workers."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.recital.clip import manifest_line, medium_of, write_clip
+from data_prep.recital.compose import compose
+from data_prep.recital.film import frames_of
+from data_prep.recital.play import play
+from data_prep.recital.score import INSTRUMENTS, Score
+from data_prep.write import MANIFEST_FILE, made_by, split_of, write_records
+from mvgen.clock import CODEC_SAMPLE_RATE, frame_centres, samples_of, whole_frames
+from mvgen.errors import UserError
+from mvgen.records import DESCRIPTION_FILE, Record, RecordSpec
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Programme:
+    """What is to be performed: clip ``i`` is performance ``i`` of the seed, on the instruments in turn.
+
+    Attributes:
+        clips: how many.
+        seed: of everything.
+        instruments: names, in the order in which they take turns.
+        seconds: length of each clip.
+        split: "train" or "test" for all clips; None: by ``test_percent``, or left to conversion where that is None too.
+        test_percent: share of clips that a hash of their source id sends to the test split.
+    """
+
+    clips: int
+    seed: int = 0
+    instruments: tuple[str, ...] = INSTRUMENTS
+    seconds: float = 6.0
+    split: str | None = None
+    test_percent: float | None = None
+
+    def score(self, index: int) -> Score:
+        """Performance number ``index``."""
+        return compose(self.seed, index, self.instruments[index % len(self.instruments)], self.seconds)
+
+    def split_for(self, source_id: str) -> str | None:
+        """The split that a clip is forced into, if any."""
+        if self.split is not None or self.test_percent is None:
+            return self.split
+        return split_of(source_id, self.test_percent)
+
+
+def make_videos(programme: Programme, out: str | os.PathLike[str], workers: int) -> list[dict[str, Any]]:
+    """Writes ``CLIP_ID.mp4`` and ``CLIP_ID.mid`` for every clip and, when all are there, ``manifest.jsonl``.
+
+    A Recital that lies in ``out`` already is replaced; other files there are left alone.
+
+    Returns:
+        The manifest's lines.
+
+    Raises:
+        UserError: the folder cannot be written or holds records.
+    """
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / DESCRIPTION_FILE).exists():
+            raise UserError(f"{folder} is a folder of records; name another with --out")
+        _remove_old(folder)
+        lines = list(_each(partial(_video, programme, os.fspath(folder)), programme.clips, workers))
+        unfinished = folder / f".{MANIFEST_FILE}.{os.getpid()}.partial"
+        unfinished.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        os.replace(unfinished, folder / MANIFEST_FILE)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from None
+    return lines
+
+
+def _remove_old(folder: Path) -> None:
+    """Removes the clips of an earlier Recital, manifest first, so that a manifest never lists what is not there."""
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    ours = re.compile(rf"({'|'.join(INSTRUMENTS)})-\d{{5,}}\.(mp4|mid)|\.({'|'.join(INSTRUMENTS)})-.*\.partial")
+    for path in folder.iterdir():
+        if ours.fullmatch(path.name):
+            path.unlink()
+
+
+def _video(programme: Programme, folder: str, index: int) -> dict[str, Any]:
+    line = write_clip(programme.score(index), folder)
+    split = programme.split_for(line["source_id"])
+    return line if split is None else line | {"split": split}
+
+
+def make_records(
+    programme: Programme,
+    out: str | os.PathLike[str],
+    workers: int,
+    codec: str = "encodec_tiny",
+    frame_size: tuple[int, int] = (64, 64),
+    flow_size: tuple[int, int] = (16, 16),
+) -> dict[str, int]:
+    """Writes the clips as a folder of records, as ``data_prep convert`` would from the videos, with no video between.
+
+    The picture is filmed at 25 frames a second on mvgen's clock; the sound is played at the clip's own sampling rate
+    and resampled once, so that records made here and records made from the videos are alike.
+
+    Returns:
+        Records in each split.
+
+    Raises:
+        UserError: the codec cannot be loaded, or the folder cannot be written.
+    """
+    from data_prep.extract.tokens import TokenExtractor, weights_hash
+
+    tokens = TokenExtractor(codec)
+    weights = weights_hash(codec)
+    spec = RecordSpec(tokens.codebooks, tokens.codebook_size, frame_size, flow_size, codec=codec)
+    settings = {
+        "source": "recital",
+        "clips": programme.clips,
+        "seed": programme.seed,
+        "instruments": list(programme.instruments),
+        "seconds": programme.seconds,
+        "test_percent": programme.test_percent,
+        "split": programme.split,
+        "flow_method": "dis",
+    }
+    manifest: list[dict[str, Any]] = []
+
+    def records() -> Iterator[tuple[str, Record]]:
+        make = partial(_record, programme, codec, frame_size, flow_size)
+        imports = ("torch", "transformers.models.encodec", "mvgen.media")
+        for line, record in _each(make, programme.clips, workers, imports):
+            split = programme.split_for(line["source_id"]) or "train"
+            manifest.append(line | {"status": "used", "reason": "", "path": "", "split": split, "records": 1})
+            yield split, record
+
+    try:
+        return write_records(out, records(), spec, made_by(codec, weights, settings), manifest)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+
+
+def _record(
+    programme: Programme, codec: str, frame_size: tuple[int, int], flow_size: tuple[int, int], index: int
+) -> tuple[dict[str, Any], Record]:
+    return record_of(programme.score(index), codec, frame_size, flow_size)
+
+
+def record_of(
+    score: Score, codec: str, frame_size: tuple[int, int] = (64, 64), flow_size: tuple[int, int] = (16, 16)
+) -> tuple[dict[str, Any], Record]:
+    """The manifest's line of a performance, and its record (:mod:`mvgen.records`)."""
+    from mvgen.media import frames_and_flow, working_size
+    from mvgen.media.sound import resample
+
+    frames = whole_frames(score.seconds)
+    times = frame_centres(frames).astype(np.float64)
+    pixels, flow = frames_and_flow(frames_of(score, times, working_size(frame_size)), frame_size, flow_size)
+    rate = medium_of(score).sample_rate
+    sound = resample(play(score, rate), rate, CODEC_SAMPLE_RATE)
+    samples = samples_of(frames, CODEC_SAMPLE_RATE)
+    sound = np.pad(sound[:samples], (0, max(0, samples - len(sound))))
+    end = frames / 25
+    notes = [(n.onset, min(n.offset, end), n.pitch) for n in score.notes if n.onset < end]
+    record: Record = {
+        "clip_id": score.clip_id,
+        "source_id": score.clip_id,
+        "labels": score.instrument,
+        "start_seconds": np.float32(0),
+        "tokens": _token_extractor(codec).extract(sound),
+        "frames": pixels,
+        "flow": flow,
+        "notes": np.array(notes, np.float32).reshape(-1, 3),
+    }
+    return manifest_line(score, None), record
+
+
+@cache
+def _token_extractor(codec: str) -> Any:
+    import torch
+
+    from data_prep.extract.tokens import TokenExtractor
+
+    # The order in which threads add up changes the last bits, and now and then a code.
+    torch.set_num_threads(1)
+    return TokenExtractor(codec)
+
+
+def _each(make: Callable[[int], Made], clips: int, workers: int, preload: tuple[str, ...] = ()) -> Iterator[Made]:
+    """``make(0) .. make(clips - 1)`` in order, by so many processes, under a progress bar."""
+    bar = partial(tqdm, total=clips, unit="clip", desc="Recital", dynamic_ncols=True)
+    workers = min(workers, clips)
+    if workers <= 1:
+        cv2.setNumThreads(1)
+        yield from bar(map(make, range(clips)))
+        return
+    # Forked from a server that has done the long imports and nothing else.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *preload])
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+    try:
+        yield from bar(_in_order(pool, make, clips, ahead=4 * workers))
+    except BrokenProcessPool:
+        raise UserError("a worker process was killed, perhaps for want of memory; try fewer with --workers") from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order(pool: ProcessPoolExecutor, make: Callable[[int], Made], clips: int, ahead: int) -> Iterable[Made]:
+    """Results in order, with only so many clips begun before they are asked for: memory stays flat."""
+    waiting = [pool.submit(make, index) for index in range(min(ahead, clips))]
+    for index in range(clips):
+        result = waiting.pop(0).result()
+        if index + ahead < clips:
+            waiting.append(pool.submit(make, index + ahead))
+        yield result
+
+
+def _begin_worker() -> None:
+    """In each worker: one thread, since there is a worker for each core, and an end when its parent ends."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the parent to answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,95 @@
+"""A video in one standard form: MP4, H.264 yuv420p at constant 25 frames a second, AAC at 44.1 kHz.
+
+A product for people and for evaluation. Records are not made from it: their frames and tokens come straight from the
+source, decoded and resampled once, and a lossy copy in between would only blur both.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import ffmpeg
+import imageio_ffmpeg
+
+from mvgen.clock import FRAME_RATE, STANDARD_SAMPLE_RATE, frame_start
+from mvgen.errors import UserError
+from mvgen.media.probe import OPEN_OPTIONS, chosen_streams, origin, probe
+
+SECONDS_ALLOWED = 30.0
+"""Per second of video (and at least a minute), before ffmpeg is taken to hang."""
+
+
+def standardise(source: str | os.PathLike[str], target: Path, frames: int, quality: int = 20) -> None:
+    """Writes the standard form of the first ``frames`` frames of a video, on the same clock as records.
+
+    Frame i shows what is on display at the middle of its 1/25 s (:func:`mvgen.clock.source_frames`); t = 0 is where the
+    picture starts; sound missing there is silence; both streams end together.
+
+    Args:
+        target: a file ending in .mp4, written in place (the caller moves it).
+        frames: whole frames that the source's picture and sound cover.
+        quality: x264's constant rate factor.
+
+    Raises:
+        UserError: picture or sound is missing, ffmpeg cannot read the source, or takes far too long.
+    """
+    seconds = float(frame_start(frames))
+    picture_number, sound_number = chosen_streams(source)
+    # Microseconds for both streams, so that one offset moves both alike. One microsecond more is taken off the picture:
+    # ffmpeg rounds a tie (a source frame that starts in the middle of ours) up, mvgen's clock rounds it down.
+    begin = round(origin(source) * 1_000_000)
+    if picture_number is None or sound_number is None:
+        raise UserError(f"{os.fspath(source)} has no {'picture' if picture_number is None else 'sound'}")
+    # -copyts: keep the container's own timeline instead of moving it to where its earliest stream starts.
+    media = ffmpeg.input("file:" + os.path.abspath(source), copyts=None, **OPEN_OPTIONS)
+    picture = (
+        media[str(picture_number)]
+        .filter("settb", "1/1000000")
+        .filter("setpts", f"PTS-{begin + 1}")
+        .filter("fps", fps=FRAME_RATE, start_time=0, round="near")
+        .filter("tpad", stop=-1, stop_mode="clone")
+        .filter("scale", "trunc(iw*sar/2)*2", "trunc(ih/2)*2", flags="bicubic+accurate_rnd+full_chroma_int")
+        .filter("setsar", 1)
+    )
+    sound = (
+        media[str(sound_number)]
+        .filter("asettb", "1/1000000")
+        .filter("asetpts", f"PTS-{begin}")
+        # At the same rate, "async=1" only fills gaps with silence and drops what overlaps or comes before 0.
+        .filter("aresample", **{"async": 1, "first_pts": 0, "min_hard_comp": 0.002})
+        .filter("aformat", channel_layouts="mono" if probe(source).channels == 1 else "stereo")
+        .filter("aresample", STANDARD_SAMPLE_RATE, resampler="soxr", precision=28)
+        .filter("apad")
+        .filter("atrim", end=seconds)
+    )
+    output = ffmpeg.output(
+        picture,
+        sound,
+        os.path.abspath(target),
+        **{
+            "frames:v": frames,
+            "t": seconds,
+            "c:v": "libx264",
+            "preset": "veryfast",
+            "crf": quality,
+            "pix_fmt": "yuv420p",
+            "threads": 1,  # clips are converted side by side, and x264's result depends on the number of threads
+            "c:a": "aac",
+            "b:a": "192k",
+            "map_metadata": -1,
+            "fflags": "+bitexact",
+            "flags": "+bitexact",
+            "movflags": "+faststart",
+            "loglevel": "error",
+        },
+    ).global_args("-nostdin", "-hide_banner")
+    command = ffmpeg.compile(output, cmd=imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True)
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=max(60.0, SECONDS_ALLOWED * seconds), check=False)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{os.fspath(source)}: ffmpeg took too long to standardise it") from None
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise UserError(f"{os.fspath(source)}: ffmpeg cannot standardise it: {lines[0] if lines else done.returncode}")

@@ -1,0 +1,165 @@
+"""Both directions for every record of a split, written as folders of videos that can be watched and scored.
+
+OUT/codec/CLIP.mp4    the record's picture, and its own tokens decoded: the best that any generated token can sound
+OUT/music/CLIP.mp4    the record's picture, and the music generated from it
+OUT/video/CLIP.mp4    the picture generated from the record's first frame and tokens, with the original sound
+OUT/held_out.json     settings, retrieval on the coordinated latents, and how long each part took
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from mvgen import clock
+from mvgen.data import used_features
+from mvgen.decoding import Sampling
+from mvgen.errors import UserError
+from mvgen.media import read_sound, write_video
+from mvgen.metrics.retrieval import retrieval
+from mvgen.models.codec import Codec
+from mvgen.models.mvgen import MVGen
+from mvgen.music import generate_music, video_latents
+from mvgen.records import RecordSource
+from mvgen.video import Filming, audio_latents, generate_video
+
+SMALLEST_SIDE = 256  # small pictures are enlarged by a whole factor in written videos, so that players show them well
+
+
+def shown(frames: np.ndarray) -> int:
+    """Whole factor by which small pictures are enlarged when written."""
+    return max(1, SMALLEST_SIDE // min(frames.shape[1:3]))
+
+
+def groups(source: RecordSource, window: int, batch: int) -> Iterator[list[dict[str, Any]]]:
+    """Records of equal length together, at most ``batch`` at a time, without those shorter than ``window`` frames."""
+    waiting: dict[int, list[dict[str, Any]]] = {}
+    for number in range(len(source)):
+        record = source[number]
+        length = len(record["frames"])
+        if length < window:
+            continue
+        waiting.setdefault(length, []).append(record)
+        if len(waiting[length]) == batch:
+            yield waiting.pop(length)
+    yield from waiting.values()
+
+
+def coordinates(
+    model: MVGen, video: dict[str, np.ndarray], tokens: np.ndarray, window: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both modalities of the first window in the coordinated space, each ``[batch, window, latent]``."""
+    head = {name: jnp.asarray(values[:, :window]) for name, values in video.items()}
+    z_video = model.encoder.coordinates(video_latents(model, head), "video")
+    z_audio = model.encoder.coordinates(
+        audio_latents(model, jnp.asarray(tokens[:, : clock.tokens_of(window)])), "audio"
+    )
+    return np.asarray(z_video), np.asarray(z_audio)
+
+
+def perform(
+    model: MVGen, codec: Codec, source: RecordSource, out: Path, window: int, sampling: Sampling, filming: Filming,
+    *, seed: int = 0, batch: int = 16, originals: Path | None = None, limit: int = 0,
+) -> dict[str, Any]:  # fmt: skip
+    """Generates both directions for the records of a split.
+
+    Args:
+        model: a trained model.
+        codec: what its tokens belong to.
+        source: the records.
+        out: folder to write; what is there already is written again.
+        window: frames the model was trained on at a time.
+        sampling, filming: how music and frames are drawn.
+        seed: of all draws; clip ``i`` has its own key.
+        batch: clips generated together.
+        originals: folder of videos named by clip, whose sound the generated pictures get; without it they get the
+            record's own tokens, decoded.
+        limit: how many records at most; 0 is all.
+
+    Returns:
+        What is written to ``held_out.json``.
+
+    Raises:
+        UserError: no record is as long as a window.
+    """
+    for part in ("codec", "music", "video"):
+        (out / part).mkdir(parents=True, exist_ok=True)
+    spent = dict.fromkeys(("latents", "music", "video"), 0.0)
+    latents: list[tuple[np.ndarray, np.ndarray]] = []
+    names: list[str] = []
+    count = min(limit or len(source), len(source))
+    with tqdm(total=count, desc="generating", unit="clip") as bar:
+        for records in groups(source, window, batch):
+            records = records[: count - len(names)]
+            if not records:
+                break
+            number = jnp.arange(len(names), len(names) + len(records))
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), number)
+            video = {
+                name: np.stack([record[name] for record in records])
+                for name in used_features(source.spec, model.config)
+                if name != "tokens"
+            }
+            tokens = np.stack([record["tokens"] for record in records]).astype(np.int32)
+            with _timed(spent, "latents"):
+                latents.append(coordinates(model, video, tokens, window))
+            with _timed(spent, "music"):
+                music = generate_music(model, video, keys, sampling, window)
+                sounds = np.asarray(codec.decode(jnp.asarray(np.concatenate([music, tokens]))))
+            with _timed(spent, "video"):
+                films = generate_video(model, video["frames"][:, 0], tokens, keys, filming, window)
+            for at, record in enumerate(records):
+                name = f"{record['clip_id']}.mp4"
+                frames, played, decoded = video["frames"][at], sounds[at], sounds[len(records) + at]
+                write_video(out / "codec" / name, frames, decoded, codec.sampling_rate, scale=shown(frames))
+                write_video(out / "music" / name, frames, played, codec.sampling_rate, scale=shown(frames))
+                sound, rate = _original_sound(originals, name, record, decoded, codec)
+                write_video(out / "video" / name, films[at], sound, rate, scale=shown(films[at]))
+                names.append(record["clip_id"])
+                bar.update()
+    if not names:
+        raise UserError(f"{source.folder}: no record of split {source.split} is as long as {window} frames")
+    summary = {
+        "clips": len(names),
+        "window_seconds": window / clock.FRAME_RATE,
+        "seed": seed,
+        "sampling": vars(sampling),
+        "filming": vars(filming),
+        "retrieval": retrieval(*(np.concatenate(part) for part in zip(*latents, strict=True))),
+        "seconds": spent,
+    }
+    partial = out / f".held_out.json.partial-{os.getpid()}"
+    partial.write_text(json.dumps(summary, indent=1) + "\n")
+    os.replace(partial, out / "held_out.json")
+    return summary
+
+
+def _original_sound(
+    originals: Path | None, name: str, record: dict[str, Any], decoded: np.ndarray, codec: Codec
+) -> tuple[np.ndarray, int]:
+    if originals is None or not (originals / name).is_file():
+        return decoded, codec.sampling_rate
+    start, seconds = float(record["start_seconds"]), len(record["frames"]) / clock.FRAME_RATE
+    return read_sound(originals / name, clock.STANDARD_SAMPLE_RATE, start, seconds), clock.STANDARD_SAMPLE_RATE
+
+
+class _timed:
+    """Adds the wall seconds of a block to an entry."""
+
+    def __init__(self, spent: dict[str, float], name: str):
+        self.spent, self.name = spent, name
+
+    def __enter__(self) -> None:
+        self.began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.spent[self.name] += time.monotonic() - self.began

@@ -1,0 +1,229 @@
+"""The one loss with three weights: align, music, video."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, UInt8
+
+from mvgen import clock, delay, diffusion
+from mvgen.models.denoiser import stretch
+from mvgen.models.mvgen import MVGen, tower_input
+from mvgen.models.patches import patchify, scaled
+
+MATCH_SHARE = 0.25  # weight of the matching loss within the align part
+NEAR_SHIFT = 1  # frames: a shift this small is no negative, since neighbouring frames look alike
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Weights and settings of the loss; fields are described in ``configs/base.py``."""
+
+    align: float
+    music: float
+    video: float
+    max_shift_seconds: float
+    condition_dropout: float
+    shift: int
+    colour: float
+
+    @classmethod
+    def from_config(cls, config: Any) -> LossConfig:
+        """From ``config.loss`` and ``config.augment``."""
+        return cls(**config.loss.to_dict(), **config.augment.to_dict())
+
+
+def contrast(video: Float[Array, "batch time latent"], audio: Array, scale: Array) -> tuple[Array, Array]:
+    """Contrastive loss over clips (InfoNCE both ways, van den Oord et al. 2018), and the share found at rank 1.
+
+    A pair's similarity is the mean over time of the dot products of latents at the same moment, so that it is
+    coordination in time that is compared, not a summary of each clip.
+    """
+    similarity = jnp.einsum("itd,jtd->ij", video, audio) / video.shape[1]
+    labels = jnp.arange(similarity.shape[0])
+    logits = scale * similarity
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    loss += optax.softmax_cross_entropy_with_integer_labels(logits.T, labels)
+    return loss.mean() / 2, jnp.mean(jnp.argmax(similarity, axis=1) == labels)
+
+
+def shift_similarities(
+    video: Float[Array, "batch time latent"], audio: Array, reach: int
+) -> Float[Array, "batch shifts"]:
+    """Mean dot product of video at ``t`` with audio at ``t + s`` for ``s = -reach .. reach`` frames, where both are."""
+    time = video.shape[1]
+    table = jnp.einsum("btd,bud->btu", video, audio)
+    shifts = jnp.arange(-reach, reach + 1)
+    partner = jnp.arange(time)[None, :] + shifts[:, None]
+    inside = (partner >= 0) & (partner < time)
+    rows = jnp.arange(time)[None, :]
+    values = jnp.where(inside, table[:, rows, jnp.clip(partner, 0, time - 1)], 0.0)
+    return values.sum(-1) / inside.sum(-1)
+
+
+def contrast_shifts(video: Array, audio: Array, scale: Array, reach: int) -> tuple[Array, Array]:
+    """Contrastive loss over time shifts inside a clip, and the share of clips whose best shift is within one frame."""
+    similarity = shift_similarities(video, audio, reach)
+    shifts = jnp.arange(-reach, reach + 1)
+    ambiguous = (jnp.abs(shifts) <= NEAR_SHIFT) & (shifts != 0)
+    logits = jnp.where(ambiguous, -jnp.inf, scale * similarity)
+    labels = jnp.full(video.shape[0], reach)
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    return loss, jnp.mean(jnp.abs(shifts[jnp.argmax(similarity, axis=1)]) <= NEAR_SHIFT)
+
+
+def match_loss(model: MVGen, video: Array, audio: Array, key: jax.Array, reach: int) -> tuple[Array, Array]:
+    """Cross-attention tells pairs that belong together from the next clip's sound or the same sound moved in time.
+
+    A third of the examples each; per frame binary cross-entropy. Returns the loss and the accuracy (chance 2/3).
+    """
+    batch, tokens, _ = audio.shape
+    kinds, moves = jax.random.split(key)
+    kind = jax.random.randint(kinds, (batch,), 0, 3)
+    limit = min(reach, clock.frames_of(tokens) // 2)
+    move = jax.random.randint(moves, (batch,), limit // 4 + 1, limit + 1) * clock.TOKENS_PER_FRAME
+    moved = jax.vmap(lambda sound, by: jnp.roll(sound, by, axis=0))(audio, move)
+    other = jnp.roll(audio, 1, axis=0)
+    choice = kind[:, None, None]
+    heard = jnp.where(choice == 0, audio, jnp.where(choice == 1, moved, other))
+    logits = model.encoder.match(video, heard)
+    truth = jnp.broadcast_to((kind == 0)[:, None], logits.shape)
+    loss = optax.sigmoid_binary_cross_entropy(logits, truth.astype(jnp.float32)).mean()
+    return loss, jnp.mean((logits.mean(1) > 0) == (kind == 0))
+
+
+def music_loss(model: MVGen, tokens: Int[Array, "batch tokens codebooks"], video: Array, keep: Array) -> Array:
+    """Cross-entropy (nats a token) of the delayed tokens given the video latents."""
+    decoder = model.decoder
+    grid = delay.delay(tokens, decoder.pad)
+    logits = decoder(grid[:, :-1], decoder.withheld(video, keep))
+    targets = grid[:, 1:]
+    real = targets != decoder.pad
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(real, targets, 0))
+    return jnp.sum(losses * real) / jnp.sum(real)
+
+
+def video_loss(
+    model: MVGen,
+    frames: UInt8[Array, "batch time height width 3"],
+    audio: Float[Array, "batch tokens dim"],
+    key: jax.Array,
+    dropout: float,
+    recolouring: Callable[[Array], Array],
+) -> Array:
+    """Flow-matching loss on one stretch of ``denoiser_frames`` frames, the same stretch for the whole batch.
+
+    The given image is any frame of the window; in half the examples the stretch's first frame is known (almost clean),
+    so that generation can go on from where the last stretch ended. ``recolouring`` augments the clip's patches.
+    """
+    config = model.config
+    batch, time = frames.shape[:2]
+    length = min(config.denoiser_frames, time)
+    keys = jax.random.split(key, 8)
+
+    def values(frames: Array) -> Array:
+        return recolouring(scaled(patchify(frames, config.denoiser_patch)))
+
+    start = jax.random.randint(keys[0], (), 0, time - length + 1)
+    clean = values(jax.lax.dynamic_slice_in_dim(frames, start, length, axis=1))
+    given = values(frames[jnp.arange(batch), jax.random.randint(keys[1], (batch,), 0, time)][:, None])
+    known = (jax.random.uniform(keys[2], (batch, 1)) < 0.5) & (jnp.arange(length) == 0)
+    level = jnp.broadcast_to(diffusion.Levels().draw(keys[3], (batch, 1)), (batch, length))
+    level = jnp.where(known, jax.random.uniform(keys[4], (batch, 1), minval=0.7, maxval=1.0), level)
+    noisy = diffusion.mix(clean, jax.random.normal(keys[5], clean.shape), level)
+    keep_image = jax.random.uniform(keys[6], (batch,)) >= dropout
+    keep_sound = jax.random.uniform(keys[7], (batch,)) >= dropout
+    image = jnp.where(keep_image[:, None, None], given[:, 0], 0.0)
+    heard = stretch(model.denoiser.withheld(audio, keep_sound), start, length, config.attention_window)
+    predicted = model.denoiser(noisy, level, image, *heard)
+    # What moves is small: values that differ from the given image count more.
+    change = jnp.abs(clean - given)
+    emphasis = 1.0 + change / (change.mean(axis=(-2, -1), keepdims=True) + 1e-2)
+    return diffusion.loss(predicted, clean, level, 1.0 - known.astype(jnp.float32), emphasis)
+
+
+def augment(
+    frames: UInt8[Array, "batch time height width 3"], key: jax.Array, shift: int
+) -> UInt8[Array, "batch time height width 3"]:
+    """Moves each clip by one random shift of at most ``shift`` pixels either way; edges repeat."""
+    batch, time, height, width, _ = frames.shape
+    padded = jnp.pad(frames, ((0, 0), (0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
+    offsets = jax.random.randint(key, (batch, 2), 0, 2 * shift + 1)
+    return jax.vmap(lambda clip, by: jax.lax.dynamic_slice(clip, (0, by[0], by[1], 0), (time, height, width, 3)))(
+        padded, offsets
+    )
+
+
+def recolour(patches: Float[Array, "batch time patches values"], key: jax.Array, amount: float) -> Array:
+    """Draws each clip's gain and bias of each colour within ``amount``."""
+    gain, bias = jax.random.uniform(key, (2, patches.shape[0], 3), minval=-amount, maxval=amount)
+    repeats = patches.shape[-1] // 3  # a patch's values are pixels of three colours each
+
+    def spread(draw: Array) -> Array:
+        return jnp.tile(draw, (1, repeats))[:, None, None, :]
+
+    return patches * (1 + spread(gain)) + spread(bias)
+
+
+def total_loss(
+    model: MVGen, batch: dict[str, Array], key: jax.Array, config: LossConfig, *, train: bool = True
+) -> tuple[Array, dict[str, Array]]:
+    """The joint loss and its parts.
+
+    Args:
+        model: the model.
+        batch: ``frames`` uint8 ``[batch, time, height, width, 3]``, ``tokens`` int ``[batch, 2 time, codebooks]``, and
+            ``flow`` ``[batch, time, h, w, 2]`` and ``semantic`` ``[batch, time, dim]`` where the records hold them.
+        key: randomness of this step.
+        config: weights and settings; a zero weight leaves that part out.
+        train: with augmentation and withheld conditions, or (False) without, for evaluation.
+
+    Returns:
+        The loss and a dict of scalars.
+    """
+    keys = jax.random.split(key, 4)
+    tokens = batch["tokens"].astype(jnp.int32)
+    frames = batch["frames"]
+    shift_key, colour_key = jax.random.split(keys[0])
+    if train and config.shift:
+        frames = augment(frames, shift_key, config.shift)
+
+    def recolouring(patches: Array) -> Array:
+        return recolour(patches, colour_key, config.colour) if train and config.colour else patches
+
+    dropout = config.condition_dropout if train else 0.0
+    total = jnp.zeros(())
+    metrics: dict[str, Array] = {}
+    video = audio = None
+    if config.align or config.music:
+        patches = recolouring(scaled(patchify(frames, model.config.patch)))
+        video = model.encoder.video_latents(tower_input(model.config, batch, patches))
+    if config.align or config.video:
+        audio = model.encoder.audio_latents(tokens)
+    if config.align:
+        assert video is not None and audio is not None
+        z_video = model.encoder.coordinates(video, "video")
+        z_audio = model.encoder.coordinates(audio, "audio")
+        scale = jnp.exp(jnp.minimum(model.encoder.log_scale[...], jnp.log(100.0)))
+        reach = min(round(config.max_shift_seconds * clock.FRAME_RATE), frames.shape[1] // 2)
+        clips, metrics["clip_accuracy"] = contrast(z_video, z_audio, scale)
+        shifts, metrics["shift_accuracy"] = contrast_shifts(z_video, z_audio, scale, reach)
+        match, metrics["match_accuracy"] = match_loss(model, video, audio, keys[1], reach)
+        metrics["align"] = clips + shifts + MATCH_SHARE * match
+        total += config.align * metrics["align"]
+    if config.music:
+        assert video is not None
+        keep = jax.random.uniform(keys[2], (tokens.shape[0],)) >= dropout
+        metrics["music"] = music_loss(model, tokens, video, keep)
+        total += config.music * metrics["music"]
+    if config.video:
+        assert audio is not None
+        metrics["video"] = video_loss(model, frames, audio, keys[3], dropout, recolouring)
+        total += config.video * metrics["video"]
+    metrics["loss"] = total
+    return total, metrics

@@ -1,0 +1,243 @@
+"""The picture of a file as mvgen sees it: 25 frames a second by presentation time, centre-cropped, area-averaged.
+
+Preparation and generation both read through this module, so both see the same pixels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, VideoReformatter
+
+from mvgen.clock import Seconds, frame_start, source_frames, whole_frames
+from mvgen.errors import UserError
+from mvgen.media.flow import FlowStream
+from mvgen.media.probe import open_media, picture_stream, presented, rotation_of
+
+WORKING_SIDE = 128
+"""Pictures are decoded at no fewer pixels a side: flow is measured on these, smaller frames are averages of them."""
+COVER_GRACE = Fraction(1, 1000)
+"""A frame counts as covered when at most this is missing at its end: containers' clocks tick as coarsely as 1 ms."""
+
+Size = tuple[int, int]
+
+
+def working_size(size: Size) -> Size:
+    """The (height, width) at which pictures are decoded for frames of ``size``: a whole multiple of it."""
+    factor = max(1, -(-WORKING_SIDE // min(size)))
+    return size[0] * factor, size[1] * factor
+
+
+def shrink(working: np.ndarray, size: Size) -> np.ndarray:
+    """Averages a working frame, uint8 ``[kH, kW, 3]``, down to ``size`` = (H, W)."""
+    if working.shape[:2] == tuple(size):
+        return working
+    return cv2.resize(working, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+
+
+class _Cropper:
+    """Turns decoded frames into upright RGB pictures of one size: centre crop to the target's aspect, then scale.
+
+    The whole picture is scaled so that the crop comes out at the target's size, and then cut: one pass of the scaler
+    over the frame and one reused reformatter.
+    """
+
+    def __init__(self, size: Size):
+        self._size = size
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame, aspect: Fraction) -> np.ndarray:
+        """``aspect``: width over height of a source pixel. Returns uint8 ``[H, W, 3]``."""
+        rotation = rotation_of(frame)
+        height, width = self._size[::-1] if rotation % 180 else self._size
+        # One factor for both axes, in shown pixels: the smaller side of the picture fills the target.
+        shown_width, shown_height = frame.width * float(aspect), float(frame.height)
+        factor = max(width / shown_width, height / shown_height)
+        # Same parity as the target, so that the cut is centred to the pixel.
+        whole_width = max(width, width + 2 * round((shown_width * factor - width) / 2))
+        whole_height = max(height, height + 2 * round((shown_height * factor - height) / 2))
+        shrinking = whole_width <= frame.width and whole_height <= frame.height
+        scaled = self._reformatter.reformat(
+            frame,
+            width=whole_width,
+            height=whole_height,
+            format="rgb24",
+            interpolation="AREA" if shrinking else "BICUBIC",
+            dst_color_range=ColorRange.JPEG,
+            threads=1,
+        ).to_ndarray()
+        top, left = (whole_height - height) // 2, (whole_width - width) // 2
+        picture = scaled[top : top + height, left : left + width]
+        return np.ascontiguousarray(np.rot90(picture, rotation // 90))
+
+
+def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    """Frames with their times on the file's timeline (t = 0 at the first), strictly ascending.
+
+    A frame without a timestamp, as broken files have, follows its predecessor by the stream's average interval; one
+    that is not later than its predecessor is never on display, and left out.
+    """
+    step = 1 / Fraction(stream.average_rate or 25)
+    first = last = None
+    for frame in container.decode(stream):
+        time = presented(frame)
+        if time is None:
+            time = Fraction(0) if last is None else last + step
+        if first is None:
+            first = time
+        if last is None or time > last:
+            last = time
+            yield time - first, frame
+
+
+def stream_picture(path: str | os.PathLike[str], size: Size, start: Seconds = 0) -> Iterator[np.ndarray]:
+    """Yields mvgen's frames one by one, uint8 ``[H, W, 3]`` RGB, until the picture ends; memory stays flat.
+
+    Frame i shows what :func:`mvgen.clock.source_frames` says is on display at ``start + (i + 1/2)/25``. Identical
+    successive frames are the same array object.
+
+    Raises:
+        UserError: not a video, no picture in it, or damaged before its first frame. Damage after that ends the picture.
+    """
+    with open_media(path) as container:
+        stream = picture_stream(container)
+        if stream is None:
+            raise UserError(f"{os.fspath(path)} has no picture")
+        aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+        crop = _Cropper(size)
+        begin = Fraction(start) if isinstance(start, (int, Fraction)) else Fraction(start).limit_denominator(10**9)
+        # Frames whose picture is known wait here until the source is known to cover them to their end.
+        waiting: deque[np.ndarray] = deque()
+        yielded = 0
+        shown: av.VideoFrame | None = None
+        shown_time = length = Fraction(0)
+        step = 1 / Fraction(stream.average_rate or 25)
+        try:
+            for time, frame in _decode(container, stream):
+                if shown is not None:
+                    picture = None
+                    times = np.array([float(shown_time), float(time)])
+                    # While the newly decoded frame is not yet on display at the middle of ours, ours shows the old one.
+                    while source_frames(times, 1, begin + frame_start(yielded + len(waiting)))[0] == 0:
+                        picture = crop(shown, aspect) if picture is None else picture
+                        waiting.append(picture)
+                    while waiting and begin + frame_start(yielded + 1) <= time:
+                        yielded += 1
+                        yield waiting.popleft()
+                length = Fraction(frame.duration or 0) * (frame.time_base or 0) or step
+                shown, shown_time = frame, time
+        except av.error.FFmpegError:
+            if shown is None:
+                raise
+        if shown is None:
+            raise UserError(f"{os.fspath(path)}: not one frame of its picture can be decoded")
+        total = whole_frames(shown_time + length + COVER_GRACE - begin)
+        last = crop(shown, aspect) if yielded + len(waiting) < total else None
+        for _ in range(yielded, total):
+            yield waiting.popleft() if waiting or last is None else last
+
+
+def _check_size(size: Size) -> None:
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size must be (height, width) of at least one pixel, not {size}")
+
+
+def read_picture(
+    path: str | os.PathLike[str], size: Size, start: Seconds = 0.0, frames: int | None = None
+) -> np.ndarray:
+    """The picture of a file at 25 frames a second.
+
+    Args:
+        size: (height, width) wanted; the picture is centre-cropped to this aspect (pixel aspect and rotation honoured).
+        start: seconds after the picture's start at which frame 0 begins.
+        frames: how many; by default as many whole frames as the picture covers. Fewer come back where it ends earlier.
+
+    Returns:
+        uint8 ``[T, H, W, 3]`` RGB, T >= 0.
+
+    Raises:
+        UserError: see :func:`stream_picture`.
+    """
+    return read_picture_and_flow(path, size, None, start=start, frames=frames)[0]
+
+
+def read_picture_and_flow(
+    path: str | os.PathLike[str],
+    size: Size,
+    flow_size: Size | None,
+    method: str = "dis",
+    start: Seconds = 0.0,
+    frames: int | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """:func:`read_picture` and the optical flow of the same frames, in one pass.
+
+    The flow is measured on the frames at :func:`working_size`, before they are averaged down, which is why it cannot
+    be had from the result of :func:`read_picture` alone.
+
+    Returns:
+        frames uint8 ``[T, H, W, 3]`` and flow float16 ``[T, h, w, 2]`` (None where ``flow_size`` is None).
+    """
+    _check_size(size)
+    return frames_and_flow(_head(stream_picture(path, working_size(size), start), frames), size, flow_size, method)
+
+
+def frames_and_flow(
+    working: Iterator[np.ndarray] | np.ndarray, size: Size, flow_size: Size | None, method: str = "dis"
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Frames and flow from pictures at :func:`working_size`, however they came about (a file, or Recital's film).
+
+    Args:
+        working: uint8 ``[kH, kW, 3]`` one after another, or as one array ``[T, kH, kW, 3]``.
+
+    Returns:
+        frames uint8 ``[T, H, W, 3]`` and flow float16 ``[T, h, w, 2]`` (None where ``flow_size`` is None).
+    """
+    small: list[np.ndarray] = []
+    flow = FlowStream(flow_size, method) if flow_size else None
+    flows: list[np.ndarray] = []
+    before = None
+    for picture in working:
+        small.append(small[-1] if picture is before else shrink(picture, size))
+        if flow is not None:
+            flows.append(flow(picture))
+        before = picture
+    frames = np.stack(small) if small else np.zeros((0, *size, 3), np.uint8)
+    if flow_size is None:
+        return frames, None
+    return frames, np.stack(flows) if flows else np.zeros((0, *flow_size, 2), np.float16)
+
+
+def _head(pictures: Iterator[np.ndarray], frames: int | None) -> Iterator[np.ndarray]:
+    for number, picture in enumerate(pictures):
+        if frames is not None and number >= frames:
+            return
+        yield picture
+
+
+def read_image(path: str | os.PathLike[str], size: Size) -> np.ndarray:
+    """One picture from an image file, cropped and averaged as frames of a video are.
+
+    Returns:
+        uint8 ``[H, W, 3]`` RGB.
+
+    Raises:
+        UserError: no such file or not an image.
+    """
+    from PIL import Image, ImageOps
+
+    _check_size(size)
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        reason = "no such file" if missing else "not a readable image (png, jpg, webp ...)"
+        raise UserError(f"{os.fspath(path)}: {reason}") from None
+    frame = av.VideoFrame.from_ndarray(np.asarray(upright), format="rgb24")
+    return shrink(_Cropper(working_size(size))(frame, Fraction(1)), size)

@@ -1,0 +1,118 @@
+"""Videos and sounds out: the same input always gives the same bytes."""
+
+from __future__ import annotations
+
+import os
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.codec.context
+import numpy as np
+
+from mvgen.clock import FRAME_RATE
+from mvgen.errors import UserError
+
+
+@contextmanager
+def _replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A name beside ``path`` to write to; it takes the place of ``path`` at the end, or vanishes after an error."""
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise UserError(f"{target.parent} is not a folder, so {target.name} cannot be written there")
+    partial = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_video(
+    path: str | os.PathLike[str],
+    frames: np.ndarray,
+    sound: np.ndarray | None,
+    sample_rate: int,
+    scale: int = 1,
+    quality: int = 18,
+) -> None:
+    """Writes picture and sound together: MP4, H.264 yuv420p at 25 frames a second, AAC.
+
+    The sound starts exactly with the picture: the encoder's priming is cut by the container's edit list.
+
+    Args:
+        path: ends in .mp4; replaced atomically.
+        frames: uint8 ``[T, H, W, 3]`` RGB, T >= 1.
+        sound: float32 ``[n]`` in [-1, 1] (clipped), or None for a silent film.
+        sample_rate: of ``sound``: one that AAC knows (8000 to 96000).
+        scale: each pixel becomes a square of so many.
+        quality: x264's constant rate factor; lower is better and larger.
+
+    Raises:
+        ValueError: arrays of the wrong shape or dtype. UserError: the folder does not exist.
+    """
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
+        raise ValueError(f"frames must be uint8 [T, H, W, 3], not {frames.dtype} {frames.shape}")
+    if sound is not None and sound.ndim != 1:
+        raise ValueError(f"sound must be [n], not {sound.shape}")
+    height, width = frames.shape[1] * scale, frames.shape[2] * scale
+    # yuv420p has one colour for 2 x 2 pixels: an odd side gets its last row or column once more.
+    odd = ((0, height % 2), (0, width % 2), (0, 0))
+    options = {"movflags": "faststart", "fflags": "+bitexact"}
+    with _replacing(path) as partial, av.open(str(partial), "w", format="mp4", options=options) as out:
+        video = out.add_stream("libx264", rate=FRAME_RATE)
+        video.width, video.height, video.pix_fmt = width + odd[1][1], height + odd[0][1], "yuv420p"
+        video.time_base = Fraction(1, FRAME_RATE)
+        # A fixed number of threads: x264's result depends on it.
+        video.options = {"crf": str(quality), "preset": "veryfast", "threads": "2", "x264-params": "sliced-threads=0"}
+        context = video.codec_context
+        context.flags = int(context.flags) | av.codec.context.Flags.bitexact.value
+        # BT.601 throughout, and said so: what readers assume for small pictures, and never wrong for large ones.
+        context.colorspace, context.color_range, context.color_primaries, context.color_trc = 6, 1, 6, 6
+        audio = None
+        if sound is not None:
+            audio = out.add_stream("aac", rate=sample_rate, layout="mono")
+            audio.bit_rate = 160_000
+            audio.codec_context.flags = int(audio.codec_context.flags) | av.codec.context.Flags.bitexact.value
+        for number, frame in enumerate(frames):
+            big = np.pad(frame.repeat(scale, 0).repeat(scale, 1), odd, mode="edge")
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(big), format="rgb24")
+            picture = picture.reformat(format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG", threads=1)
+            picture.pts, picture.time_base = number, Fraction(1, FRAME_RATE)
+            out.mux(video.encode(picture))
+            if audio is not None and sound is not None:
+                # Interleaved with the picture, a second at a time, so that players need not seek.
+                if number % FRAME_RATE == 0:
+                    _encode_sound(out, audio, sound, sample_rate, number // FRAME_RATE)
+        out.mux(video.encode(None))
+        if audio is not None and sound is not None:
+            for second in range(-(-len(frames) // FRAME_RATE), -(-len(sound) // sample_rate)):
+                _encode_sound(out, audio, sound, sample_rate, second)
+            out.mux(audio.encode(None))
+
+
+def _encode_sound(
+    out: av.container.OutputContainer, audio: av.AudioStream, sound: np.ndarray, sample_rate: int, second: int
+) -> None:
+    first = second * sample_rate
+    block = np.clip(sound[first : first + sample_rate], -1, 1).astype(np.float32)
+    if not len(block):
+        return
+    frame = av.AudioFrame.from_ndarray(block[None], format="fltp", layout="mono")
+    frame.sample_rate, frame.pts, frame.time_base = sample_rate, first, Fraction(1, sample_rate)
+    out.mux(audio.encode(frame))
+
+
+def write_wav(path: str | os.PathLike[str], sound: np.ndarray, sample_rate: int) -> None:
+    """Writes 16-bit mono WAV, atomically. ``sound``: float32 ``[n]`` in [-1, 1] (clipped)."""
+    if sound.ndim != 1:
+        raise ValueError(f"sound must be [n], not {sound.shape}")
+    samples = np.rint(np.clip(sound, -1, 1) * 32767).astype("<i2")
+    with _replacing(path) as partial, wave.open(str(partial), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(samples.tobytes())

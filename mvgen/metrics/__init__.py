@@ -1,0 +1,1 @@
+"""Scores, one idea a file, each defined in docs/metrics.md with its source."""

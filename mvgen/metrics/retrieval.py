@@ -1,0 +1,71 @@
+"""Retrieval in the coordinated latent space: does a video find its music, and its moment?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def similarities(video_NxTxD: np.ndarray, audio_NxTxD: np.ndarray) -> np.ndarray:
+    """Similarity of every video with every music, ``[N, N]``: mean over time of the dot products of aligned frames."""
+    if video_NxTxD.shape != audio_NxTxD.shape or video_NxTxD.ndim != 3:
+        raise ValueError(
+            f"latents must both be [clips, frames, dim]: {video_NxTxD.shape} and {audio_NxTxD.shape} were given"
+        )
+    clips, frames, _ = video_NxTxD.shape
+    return video_NxTxD.reshape(clips, -1) @ audio_NxTxD.reshape(clips, -1).T / frames
+
+
+def ranks(similarity_NxN: np.ndarray) -> np.ndarray:
+    """Rank (1 is best) of each row's true partner, the diagonal, int ``[N]``; ties count against us."""
+    true = np.diagonal(similarity_NxN)[:, None]
+    # NaN compares false: written as "not worse", so that a NaN can never look like a win.
+    return np.sum(~(similarity_NxN < true), axis=1)
+
+
+def retrieval(video_NxTxD: np.ndarray, audio_NxTxD: np.ndarray, max_shift: int = 25) -> dict[str, float]:
+    """Recall at 1, 5, 10 and median rank both ways over the whole pool, and offset accuracy within a clip.
+
+    Returns:
+        ``video_to_music_r1`` ... ``music_to_video_median_rank``, each recall's chance as ``chance_r1`` ...,
+        ``offset_right`` and ``chance_offset`` (absent if the clips are too short for the shifts), ``clips``.
+    """
+    similarity = similarities(video_NxTxD, audio_NxTxD)
+    clips, frames, _ = video_NxTxD.shape
+    scores: dict[str, float] = {"clips": clips}
+    for name, matrix in (("video_to_music", similarity), ("music_to_video", similarity.T)):
+        found = ranks(matrix)
+        for at in (1, 5, 10):
+            scores[f"{name}_r{at}"] = float(np.mean(found <= at))
+        scores[f"{name}_median_rank"] = float(np.median(found))
+    for at in (1, 5, 10):
+        scores[f"chance_r{at}"] = min(1.0, at / clips)
+    if frames > 2 * max_shift:
+        scores["offset_right"] = offset_accuracy(video_NxTxD, audio_NxTxD, max_shift)
+        scores["chance_offset"] = 1.0 / (2 * max_shift + 1)
+    return scores
+
+
+def offset_accuracy(video_NxTxD: np.ndarray, audio_NxTxD: np.ndarray, max_shift: int = 25, within: int = 0) -> float:
+    """Share of clips whose best shift of the audio, among ``-max_shift .. max_shift`` frames, is the true one (0).
+
+    Every shift is scored over the same middle frames of the video, so none has more terms than another. A tie counts
+    against us. ``within`` frames of error are forgiven.
+
+    Raises:
+        ValueError: the clips are not longer than ``2 * max_shift`` frames.
+    """
+    frames = video_NxTxD.shape[1]
+    if frames <= 2 * max_shift:
+        raise ValueError(f"clips of {frames} frames are too short for shifts of {max_shift} frames either way")
+    middle = video_NxTxD[:, max_shift : frames - max_shift]
+    scores_NxS = np.stack(
+        [
+            np.mean(np.sum(middle * audio_NxTxD[:, start : start + middle.shape[1]], axis=-1), axis=1)
+            for start in range(2 * max_shift + 1)
+        ],
+        axis=1,
+    )
+    near = np.abs(np.arange(-max_shift, max_shift + 1)) <= within
+    best_near = scores_NxS[:, near].max(axis=1)
+    best_far = scores_NxS[:, ~near].max(axis=1)
+    return float(np.mean(best_near > best_far))

@@ -1,0 +1,120 @@
+"""Attention and the transformer block, shared by the towers, the token decoder and the denoiser."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from mvgen.models.positions import rotate
+
+
+class Attention(nnx.Module):
+    """Multi-head attention over ``[batch, time, width]``.
+
+    ``query_seconds`` and ``key_seconds``, where given, turn queries and keys by rotary positions in seconds.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        rngs: nnx.Rngs,
+        bias: bool = False,
+        dtype: jnp.dtype = jnp.float32,
+        context_width: int | None = None,
+    ):
+        if width % (2 * heads):
+            raise ValueError(f"width {width} does not split into {heads} heads of an even size")
+        context_width = context_width or width
+        self.heads = heads
+        self.q = nnx.Linear(width, width, use_bias=bias, dtype=dtype, rngs=rngs)
+        self.k = nnx.Linear(context_width, width, use_bias=bias, dtype=dtype, rngs=rngs)
+        self.v = nnx.Linear(context_width, width, use_bias=bias, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(width, width, use_bias=bias, dtype=dtype, rngs=rngs)
+
+    def _split(self, x: Float[Array, "batch time width"]) -> Float[Array, "batch time heads dim"]:
+        return x.reshape(*x.shape[:2], self.heads, -1)
+
+    def queries(self, x: Array, seconds: Array | None = None) -> Float[Array, "batch time heads dim"]:
+        """Projects to queries, turned by their times."""
+        q = self._split(self.q(x))
+        return q if seconds is None else rotate(q, seconds)
+
+    def keys_values(self, context: Array, seconds: Array | None = None) -> tuple[Array, Array]:
+        """Projects to keys (turned by their times) and values; what a decoding cache keeps."""
+        k, v = self._split(self.k(context)), self._split(self.v(context))
+        return (k if seconds is None else rotate(k, seconds)), v
+
+    def attend(self, q: Array, k: Array, v: Array, mask: Bool[Array, "query key"] | None = None) -> Array:
+        """Softmax attention of queries over keys, and the output projection."""
+        if mask is not None:
+            mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
+        mixed = jax.nn.dot_product_attention(q, k, v, mask=mask)
+        return self.out(mixed.reshape(*mixed.shape[:2], -1))
+
+    def __call__(
+        self,
+        x: Array,
+        context: Array | None = None,
+        *,
+        mask: Array | None = None,
+        query_seconds: Array | None = None,
+        key_seconds: Array | None = None,
+    ) -> Array:
+        context = x if context is None else context
+        key_seconds = query_seconds if key_seconds is None else key_seconds
+        k, v = self.keys_values(context, key_seconds)
+        return self.attend(self.queries(x, query_seconds), k, v, mask)
+
+
+class Mlp(nnx.Module):
+    """Two layers with GELU between, four times as wide inside."""
+
+    def __init__(self, width: int, *, rngs: nnx.Rngs, bias: bool = True, dtype: jnp.dtype = jnp.float32):
+        self.fc1 = nnx.Linear(width, 4 * width, use_bias=bias, dtype=dtype, rngs=rngs)
+        self.fc2 = nnx.Linear(4 * width, width, use_bias=bias, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Array, *, approximate: bool = True) -> Array:
+        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=approximate))
+
+
+class Block(nnx.Module):
+    """Pre-norm transformer block over one sequence in time."""
+
+    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
+        self.norm1 = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.attention = Attention(width, heads, dtype=dtype, rngs=rngs)
+        self.norm2 = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.mlp = Mlp(width, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Array, *, seconds: Array | None = None, mask: Array | None = None) -> Array:
+        x = x + self.attention(self.norm1(x), mask=mask, query_seconds=seconds)
+        return x + self.mlp(self.norm2(x))
+
+
+class CrossBlock(nnx.Module):
+    """Pre-norm block in which one sequence attends to another along time."""
+
+    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
+        self.norm1 = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.norm_context = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.cross = Attention(width, heads, dtype=dtype, rngs=rngs)
+        self.norm2 = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.mlp = Mlp(width, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Array,
+        context: Array,
+        *,
+        seconds: Array | None = None,
+        context_seconds: Array | None = None,
+        mask: Array | None = None,
+    ) -> Array:
+        x = x + self.cross(
+            self.norm1(x), self.norm_context(context), mask=mask, query_seconds=seconds, key_seconds=context_seconds
+        )
+        return x + self.mlp(self.norm2(x))

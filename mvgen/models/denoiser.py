@@ -1,0 +1,166 @@
+"""The video denoiser: a diffusion transformer that predicts clean frames from noisy ones, an image and the sound.
+
+Frames are pixel patches. Each block attends over the patches of a frame, then along time at each place, then to the
+audio latents around each frame's moment, and is modulated by noise level and the frame's own audio latents (AdaLN,
+Peebles and Xie 2023, one shared modulation as in PixArt-alpha). The network predicts the clean picture itself rather
+than noise or velocity, which suits large pixel patches (Li and He 2025, "Back to Basics"), as a change to the given
+image.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from mvgen import clock
+from mvgen.models.attention import Attention, Mlp
+from mvgen.models.config import MVGenConfig
+from mvgen.models.positions import within
+
+
+class Stretch(NamedTuple):
+    """A run of frames inside a window, with the audio latents within reach of it."""
+
+    audio: Float[Array, "batch tokens dim"]
+    own_audio: Float[Array, "batch frames two_tokens dim"]
+    frame_seconds: Float[Array, " frames"]
+    token_seconds: Float[Array, " tokens"]
+    audible: Bool[Array, " tokens"]
+
+
+def stretch(audio: Float[Array, "batch tokens dim"], start: Array | int, length: int, window: float) -> Stretch:
+    """Cuts out what the denoiser needs for frames ``start .. start + length`` of a window of audio latents.
+
+    ``window`` is how far it hears either way, in seconds (0: the whole window); beyond the ends there is nothing.
+    """
+    batch, tokens, dim = audio.shape
+    two = clock.TOKENS_PER_FRAME
+    margin = two * math.ceil(window * clock.FRAME_RATE) if window else tokens
+    reach = two * length + 2 * margin
+    padded = jnp.pad(audio, ((0, 0), (margin, margin), (0, 0)))
+    numbers = two * start - margin + jnp.arange(reach)
+    own = jax.lax.dynamic_slice_in_dim(audio, two * start, two * length, axis=1)
+    return Stretch(
+        audio=jax.lax.dynamic_slice_in_dim(padded, two * start, reach, axis=1),
+        own_audio=own.reshape(batch, length, two, dim),
+        frame_seconds=(start + jnp.arange(length) + 0.5) / clock.FRAME_RATE,
+        token_seconds=(numbers + 0.5) / clock.TOKEN_RATE,
+        audible=(numbers >= 0) & (numbers < tokens),
+    )
+
+
+def embed_level(level: Float[Array, "batch frames"], width: int) -> Float[Array, "batch frames dim"]:
+    """Sinusoidal embedding of the noise level (0 noise, 1 clean)."""
+    angles = level[..., None] * 1000 * jnp.exp(-math.log(10_000) * jnp.arange(width // 2) / (width // 2))
+    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+class DenoiserBlock(nnx.Module):
+    """Space, time, sound, then an MLP."""
+
+    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+        width, heads, dtype = config.denoiser_width, config.denoiser_heads, config.compute_dtype
+
+        def norm(affine: bool) -> nnx.LayerNorm:
+            return nnx.LayerNorm(width, use_scale=affine, use_bias=affine, dtype=dtype, rngs=rngs)
+
+        self.norm_space, self.space = norm(False), Attention(width, heads, dtype=dtype, rngs=rngs)
+        self.norm_time, self.time = norm(True), Attention(width, heads, dtype=dtype, rngs=rngs)
+        self.norm_sound = norm(True)
+        self.sound = Attention(width, heads, context_width=config.width, dtype=dtype, rngs=rngs)
+        self.norm_mlp, self.mlp = norm(False), Mlp(width, dtype=dtype, rngs=rngs)
+        self.modulation_offset = nnx.Param(jnp.zeros(6 * width))  # this block's share of the common modulation
+
+    def __call__(
+        self,
+        x: Float[Array, "batch frames patches dim"],
+        modulation: Float[Array, "batch frames six_dims"],
+        audio: Float[Array, "batch tokens audio_dim"],
+        frame_seconds: Array,
+        token_seconds: Array,
+        mask: Array,
+    ) -> Array:
+        batch, frames, patches, dim = x.shape
+        modulation = (modulation + self.modulation_offset[...].astype(x.dtype))[:, :, None]
+        shift1, scale1, gate1, shift2, scale2, gate2 = jnp.split(modulation, 6, axis=-1)
+        y = self.norm_space(x) * (1 + scale1) + shift1
+        y = self.space(y.reshape(batch * frames, patches, dim)).reshape(x.shape)
+        x = x + (1 + gate1) * y
+        y = self.norm_time(x).transpose(0, 2, 1, 3).reshape(batch * patches, frames, dim)
+        y = self.time(y, query_seconds=frame_seconds)
+        x = x + y.reshape(batch, patches, frames, dim).transpose(0, 2, 1, 3)
+        y = self.norm_sound(x).reshape(batch, frames * patches, dim)
+        y = self.sound(
+            y,
+            audio,
+            query_seconds=jnp.repeat(frame_seconds, patches),
+            key_seconds=token_seconds,
+            mask=jnp.repeat(mask, patches, axis=0),
+        )
+        x = x + y.reshape(x.shape)
+        return x + (1 + gate2) * self.mlp(self.norm_mlp(x) * (1 + scale2) + shift2)
+
+
+class Denoiser(nnx.Module):
+    """Predicts clean frames (-1 to 1) of a stretch of video."""
+
+    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+        width, dtype = config.denoiser_width, config.compute_dtype
+        self.config = config
+        patches = (config.frame_size[0] // config.denoiser_patch) * (config.frame_size[1] // config.denoiser_patch)
+        pixels = config.denoiser_patch**2 * 3
+        self.noisy = nnx.Linear(pixels, width, dtype=dtype, rngs=rngs)
+        self.image = nnx.Linear(pixels, width, dtype=dtype, rngs=rngs)
+        self.place = nnx.Param(0.02 * jax.random.normal(rngs.params(), (patches, width)))
+        self.level1 = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+        self.level2 = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+        self.locked = nnx.Linear(clock.TOKENS_PER_FRAME * config.width, width, dtype=dtype, rngs=rngs)
+        self.no_audio = nnx.Param(jnp.zeros(config.width))  # stands for sound that is withheld (guidance)
+        self.modulation = nnx.Linear(
+            width, 6 * width, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs
+        )
+        self.blocks = nnx.List([DenoiserBlock(config, rngs=rngs) for _ in range(config.denoiser_layers)])
+        self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(width, pixels, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs)
+
+    def withheld(self, audio: Float[Array, "batch tokens dim"], keep: Array) -> Float[Array, "batch tokens dim"]:
+        """Replaces the sound of the examples where ``keep`` (``[batch]``, bool) is False by the learned absence."""
+        return jnp.where(keep[:, None, None], audio, self.no_audio[...].astype(audio.dtype))
+
+    def __call__(
+        self,
+        noisy: Float[Array, "batch frames patches values"],
+        level: Float[Array, "batch frames"],
+        image: Float[Array, "batch patches values"],
+        audio: Float[Array, "batch tokens audio_dim"],
+        own_audio: Float[Array, "batch frames two_tokens audio_dim"],
+        frame_seconds: Float[Array, " frames"],
+        token_seconds: Float[Array, " tokens"],
+        audible: Bool[Array, " tokens"],
+    ) -> Float[Array, "batch frames patches values"]:
+        """
+        Args:
+            noisy: patches of the frames at their noise levels.
+            level: 0 pure noise, 1 clean; one level a frame, so that known frames can stand beside noisy ones.
+            image: patches of the given image (zeros where withheld).
+            audio: latents of the sound around, with its times ``token_seconds``; only the ``audible`` ones are real.
+            own_audio: the latents of each frame's own tokens.
+            frame_seconds: the middle of each frame, on the same axis as ``token_seconds``.
+        """
+        dtype = self.config.compute_dtype
+        own = self.locked(own_audio.reshape(*own_audio.shape[:2], -1).astype(dtype))
+        x = self.noisy(noisy.astype(dtype)) + self.image(image.astype(dtype))[:, None]
+        x = x + self.place[...].astype(dtype) + own[:, :, None]
+        level_embedding = embed_level(level, self.config.denoiser_width).astype(dtype)
+        condition = self.level2(jax.nn.silu(self.level1(level_embedding))) + own
+        modulation = self.modulation(jax.nn.silu(condition))
+        near = within(frame_seconds, token_seconds, self.config.attention_window)
+        mask = jnp.broadcast_to(audible, (frame_seconds.shape[0], audible.shape[0])) if near is None else near & audible
+        for block in self.blocks:
+            x = block(x, modulation, audio.astype(dtype), frame_seconds, token_seconds, mask)
+        return image[:, None] + self.out(self.norm(x)).astype(jnp.float32)

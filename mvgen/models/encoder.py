@@ -1,0 +1,177 @@
+"""The aligned encoder: a video tower, an audio tower, the coordinated space that ties them, and cross-attention.
+
+No leak: what the contrastive loss compares (``video_latents``, ``audio_latents`` and their projections) comes out of
+each tower alone. Only :meth:`AlignedEncoder.match` lets one modality see the other, and nothing it computes flows back
+into a decoder's condition.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from mvgen import clock
+from mvgen.models.attention import Block, CrossBlock
+from mvgen.models.config import MVGenConfig
+from mvgen.models.positions import sinusoid, within
+
+MOTION_GAIN = 4.0  # motion between frames is small beside the picture itself
+PATCH_CHANNELS = 64
+MERGED_CHANNELS = 128
+
+
+class FrameEmbedding(nnx.Module):
+    """One vector a frame from its patches and their change since the frame before.
+
+    One matrix embeds a patch twice, as picture and as motion (the change of an embedding is the embedding of the
+    change); then 2x2 neighbours are merged, and all are joined with their places. All is matrix products, since small
+    convolutions are slow on CPUs and TPUs alike.
+    """
+
+    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+        dtype = config.compute_dtype
+        self.grid = (config.frame_size[0] // config.patch, config.frame_size[1] // config.patch)
+        merged = self.grid[0] // 2 * (self.grid[1] // 2)
+        self.patches = nnx.Linear(config.patch**2 * 3, 2 * PATCH_CHANNELS, use_bias=False, dtype=dtype, rngs=rngs)
+        self.bias = nnx.Param(jnp.zeros(PATCH_CHANNELS))
+        self.merge = nnx.Linear(4 * PATCH_CHANNELS, MERGED_CHANNELS, dtype=dtype, rngs=rngs)
+        self.join = nnx.Linear(merged * MERGED_CHANNELS, config.width, dtype=dtype, rngs=rngs)
+
+    def __call__(self, patches: Float[Array, "batch time patches values"]) -> Float[Array, "batch time dim"]:
+        picture, motion = jnp.split(self.patches(patches.astype(self.patches.dtype)), 2, axis=-1)
+        change = jnp.diff(motion, axis=1, prepend=motion[:, :1]) * MOTION_GAIN
+        x = jax.nn.gelu(picture + change + self.bias[...].astype(picture.dtype))
+        batch, time = x.shape[:2]
+        x = x.reshape(batch, time, self.grid[0] // 2, 2, self.grid[1] // 2, 2, PATCH_CHANNELS)
+        x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(batch, time, -1, 4 * PATCH_CHANNELS)
+        x = jax.nn.gelu(self.merge(x))
+        return self.join(x.reshape(batch, time, -1))
+
+
+class Tower(nnx.Module):
+    """A transformer along time, whose attention knows the distance in seconds."""
+
+    def __init__(self, config: MVGenConfig, layers: int, *, rngs: nnx.Rngs):
+        self.positions, self.window = config.positions, config.attention_window
+        dtype = config.compute_dtype
+        self.blocks = nnx.List([Block(config.width, config.heads, dtype=dtype, rngs=rngs) for _ in range(layers)])
+        self.norm = nnx.LayerNorm(config.width, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "batch time dim"], seconds: Float[Array, " time"]) -> Array:
+        if self.positions == "sinusoid":
+            x = x + sinusoid(seconds, x.shape[-1]).astype(x.dtype)
+        mask = within(seconds, seconds, self.window)
+        for block in self.blocks:
+            x = block(x, seconds=seconds if self.positions == "rotary" else None, mask=mask)
+        return self.norm(x)
+
+
+class VideoTower(nnx.Module):
+    """Frames, optical flow and semantic embeddings in, one latent a frame out."""
+
+    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+        dtype = config.compute_dtype
+        self.frames = FrameEmbedding(config, rngs=rngs) if config.use_frames else None
+        flow_values = 2 * config.flow_size[0] * config.flow_size[1] if config.flow_size else 0
+        self.flow = nnx.Linear(flow_values, config.width, dtype=dtype, rngs=rngs) if config.sees_flow else None
+        self.semantic = (
+            nnx.Linear(config.semantic_dim, config.width, dtype=dtype, rngs=rngs) if config.sees_semantic else None
+        )
+        self.tower = Tower(config, config.video_layers, rngs=rngs)
+
+    def __call__(self, batch: dict[str, Array], seconds: Float[Array, " time"]) -> Float[Array, "batch time dim"]:
+        """``batch`` holds, as used, ``patches`` (-1 to 1), ``flow`` and ``semantic``, each ``[batch, time, ...]``."""
+        parts = []
+        if self.frames is not None:
+            parts.append(self.frames(batch["patches"]))
+        if self.flow is not None:
+            parts.append(self.flow(batch["flow"].reshape(*batch["flow"].shape[:2], -1)))
+        if self.semantic is not None:
+            parts.append(self.semantic(batch["semantic"]))
+        return self.tower(sum(parts[1:], parts[0]), seconds)
+
+
+class AudioTower(nnx.Module):
+    """Audio tokens in (all codebooks of a moment together), one latent a token out."""
+
+    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+        dtype = config.compute_dtype
+        self.embeddings = nnx.List(
+            [nnx.Embed(config.codebook_size, config.width, dtype=dtype, rngs=rngs) for _ in range(config.codebooks)]
+        )
+        self.tower = Tower(config, config.audio_layers, rngs=rngs)
+
+    def __call__(
+        self, tokens: Int[Array, "batch tokens codebooks"], seconds: Float[Array, " tokens"]
+    ) -> Float[Array, "batch tokens dim"]:
+        x = sum((embed(tokens[..., k]) for k, embed in enumerate(self.embeddings)), jnp.zeros(()))
+        return self.tower(x, seconds)
+
+
+class AlignedEncoder(nnx.Module):
+    """Both towers, their coordinated projections, and the fusion that sees both."""
+
+    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+        dtype = config.compute_dtype
+        self.config = config
+        self.video = VideoTower(config, rngs=rngs)
+        self.audio = AudioTower(config, rngs=rngs)
+        self.project_video = nnx.Linear(config.width, config.latent_dim, use_bias=False, dtype=dtype, rngs=rngs)
+        self.project_audio = nnx.Linear(config.width, config.latent_dim, use_bias=False, dtype=dtype, rngs=rngs)
+        self.log_scale = nnx.Param(jnp.log(jnp.array(10.0)))  # inverse temperature, learned as in CLIP
+        self.video_from_audio = nnx.List(
+            [CrossBlock(config.width, config.heads, dtype=dtype, rngs=rngs) for _ in range(config.fusion_layers)]
+        )
+        self.audio_from_video = nnx.List(
+            [CrossBlock(config.width, config.heads, dtype=dtype, rngs=rngs) for _ in range(config.fusion_layers)]
+        )
+        self.verdict = nnx.Linear(2 * config.width, 1, dtype=dtype, rngs=rngs)
+
+    def video_latents(self, batch: dict[str, Array]) -> Float[Array, "batch time dim"]:
+        """Latents of the picture alone, one a frame."""
+        present = next(batch[name] for name in ("patches", "flow", "semantic") if name in batch)
+        return self.video(batch, jnp.asarray(clock.frame_centres(present.shape[1])))
+
+    def audio_latents(self, tokens: Int[Array, "batch tokens codebooks"]) -> Float[Array, "batch tokens dim"]:
+        """Latents of the sound alone, one a token."""
+        return self.audio(tokens, jnp.asarray(clock.token_centres(tokens.shape[1])))
+
+    def coordinates(self, latents: Array, modality: str) -> Float[Array, "batch frames latent"]:
+        """Unit vectors in the coordinated space, one a frame (a frame's two tokens are averaged)."""
+        if modality == "audio":
+            batch, tokens, dim = latents.shape
+            latents = latents.reshape(batch, clock.frames_of(tokens), clock.TOKENS_PER_FRAME, dim).mean(axis=2)
+            z = self.project_audio(latents)
+        else:
+            z = self.project_video(latents)
+        z = z.astype(jnp.float32)
+        return z * jax.lax.rsqrt(jnp.sum(z**2, axis=-1, keepdims=True) + 1e-6)
+
+    def match(
+        self, video: Float[Array, "batch time dim"], audio: Float[Array, "batch tokens dim"]
+    ) -> Float[Array, "batch time"]:
+        """Bidirectional temporal cross-attention, and per frame the logit that picture and sound belong together."""
+        frame_seconds = jnp.asarray(clock.frame_centres(video.shape[1]))
+        token_seconds = jnp.asarray(clock.token_centres(audio.shape[1]))
+        rotary = self.config.positions == "rotary"
+        frame_times, token_times = (frame_seconds, token_seconds) if rotary else (None, None)
+        if self.config.positions == "sinusoid":
+            video = video + sinusoid(frame_seconds, video.shape[-1]).astype(video.dtype)
+            audio = audio + sinusoid(token_seconds, audio.shape[-1]).astype(audio.dtype)
+        mask = within(frame_seconds, token_seconds, self.config.attention_window)
+        for to_video, to_audio in zip(self.video_from_audio, self.audio_from_video, strict=True):
+            video, audio = (
+                to_video(video, audio, seconds=frame_times, context_seconds=token_times, mask=mask),
+                to_audio(
+                    audio,
+                    video,
+                    seconds=token_times,
+                    context_seconds=frame_times,
+                    mask=None if mask is None else mask.T,
+                ),
+            )
+        batch, tokens, dim = audio.shape
+        audio = audio.reshape(batch, clock.frames_of(tokens), clock.TOKENS_PER_FRAME, dim).mean(axis=2)
+        return self.verdict(jnp.concatenate([video, audio], axis=-1))[..., 0].astype(jnp.float32)

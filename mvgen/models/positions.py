@@ -1,0 +1,60 @@
+"""Temporal positions: where a frame or a token stands, in seconds, so that both modalities share one axis."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+SLOWEST_HZ = 1 / 64
+FASTEST_HZ = 12.5  # one full turn every two frames: the highest rate that 25 frames a second can tell apart
+
+
+def _frequencies(count: int) -> Float[Array, " count"]:
+    """``count`` angular frequencies (rad/s), geometric from ``SLOWEST_HZ`` to ``FASTEST_HZ``."""
+    return 2 * math.pi * jnp.geomspace(SLOWEST_HZ, FASTEST_HZ, count)
+
+
+def sinusoid(seconds: Float[Array, " time"], width: int) -> Float[Array, "time width"]:
+    """Additive sinusoidal embedding of times in seconds (Vaswani et al. 2017, with frequencies in Hz)."""
+    angles = seconds[:, None] * _frequencies(width // 2)
+    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def musicgen_sinusoid(positions: Array, width: int) -> Array:
+    """MusicGen's additive sinusoids over integer steps ``[...]`` -> ``[..., width]``: cosines first, then sines,
+    wavelengths geometric from 2 pi to 20000 pi steps (Copet et al. 2023, as transformers implements it)."""
+    half = width // 2
+    angles = positions[..., None].astype(jnp.float32) * jnp.exp(jnp.arange(half) * -(math.log(10_000) / (half - 1)))
+    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def rotate(
+    x: Float[Array, "batch time heads dim"], seconds: Float[Array, " time"]
+) -> Float[Array, "batch time heads dim"]:
+    """Rotary position embedding (Su et al. 2021) by time in seconds.
+
+    Queries and keys so rotated have dot products that depend on their distance in seconds alone, whatever the rates of
+    the two sequences: a frame and its two tokens are near, in any window.
+    """
+    half = x.shape[-1] // 2
+    angles = seconds.astype(jnp.float32)[:, None] * _frequencies(half)
+    cos, sin = jnp.cos(angles)[None, :, None, :], jnp.sin(angles)[None, :, None, :]
+    first, second = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+
+
+def within(
+    query_seconds: Float[Array, " query"], key_seconds: Float[Array, " key"], window: float
+) -> Float[Array, "query key"] | None:
+    """Mask of the pairs no further apart than ``window`` seconds; ``None`` when ``window`` is 0 (all pairs)."""
+    if not window:
+        return None
+    return jnp.abs(query_seconds[:, None] - key_seconds[None, :]) <= window + 1e-6
+
+
+def nearest(query_seconds: jax.Array, key_seconds: jax.Array) -> jax.Array:
+    """Index of the key nearest in time to each query, int32 ``[query]``."""
+    return jnp.argmin(jnp.abs(query_seconds[:, None] - key_seconds[None, :]), axis=1)

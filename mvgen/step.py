@@ -1,0 +1,165 @@
+"""The training step: its state, its optimizer, and the compiled programs that make, advance and judge that state."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+
+from mvgen import sharding
+from mvgen.losses import LossConfig, total_loss
+from mvgen.models.config import MVGenConfig
+from mvgen.models.mvgen import MVGen
+from mvgen.records import RecordSpec
+
+Params = dict[Any, Any]
+"""Nested dict of parameters, as ``nnx.to_pure_dict`` gives it; float32."""
+Metrics = dict[str, jax.Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """All that a run is, beside its position in the data.
+
+    Attributes:
+        step: steps done, int32 scalar; the randomness of the next one is a function of it.
+        skipped: how many of them were not finite and changed nothing, int32 scalar.
+        params: the parameters.
+        ema: their running average, used for evaluation and generation.
+        opt_state: optax's.
+    """
+
+    step: jax.Array
+    skipped: jax.Array
+    params: Params
+    ema: Params
+    opt_state: optax.OptState
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What one configuration compiles to on one mesh.
+
+    Attributes:
+        mesh: the devices.
+        graphdef: the model without its parameters; ``nnx.merge(graphdef, params)`` is the model.
+        abstract: the state's shapes, types and shardings.
+        batch_sharding: where a batch goes.
+        init: makes the first state, sharded from the beginning.
+        step: ``(state, batch) -> (state, metrics)``; the given state's memory is used up.
+        evaluate: ``(params, batch, number) -> metrics`` of the number-th evaluation batch.
+    """
+
+    mesh: Mesh
+    graphdef: nnx.GraphDef
+    abstract: TrainState
+    batch_sharding: NamedSharding
+    init: Callable[[], TrainState]
+    step: Any
+    evaluate: Any
+
+
+def make_optimizer(config: Any) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """AdamW (Loshchilov and Hutter 2019) after clipping, with a linear warm-up and a cosine decay over the whole run.
+
+    Weights decay only where they are matrices: not biases, norms or the temperature.
+    """
+    given = config.optimizer
+    steps = config.train.steps
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if given.warmup_steps else given.learning_rate,
+        peak_value=given.learning_rate,
+        warmup_steps=min(given.warmup_steps, max(steps - 1, 0)),
+        decay_steps=max(steps, 1),
+        end_value=given.learning_rate * given.final_fraction,
+    )
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(given.clip_norm),
+        optax.adamw(
+            schedule,
+            b1=given.b1,
+            b2=given.b2,
+            weight_decay=given.weight_decay,
+            mask=lambda params: jax.tree.map(lambda x: x.ndim >= 2, params),
+        ),
+    )
+    return optimizer, schedule
+
+
+def make_model(config: Any, spec: RecordSpec) -> MVGen:
+    """A model with fresh parameters, seeded by ``config.seed``."""
+    return MVGen(MVGenConfig.from_config(config, spec), rngs=nnx.Rngs(config.seed))
+
+
+def abstract_model(config: Any, spec: RecordSpec) -> tuple[nnx.GraphDef, Params]:
+    """The model's structure and its parameters' shapes (``ShapeDtypeStruct``), with nothing computed."""
+    graphdef, params = nnx.split(nnx.eval_shape(lambda: make_model(config, spec)), nnx.Param)
+    return graphdef, nnx.to_pure_dict(params)
+
+
+def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
+    """Prepares the programs of a run; nothing is compiled until it is called.
+
+    Raises:
+        UserError: the configuration contradicts itself or the records.
+        ValueError: a parameter that no sharding rule matches.
+    """
+    graphdef, _ = abstract_model(config, spec)
+    optimizer, schedule = make_optimizer(config)
+    loss_config = LossConfig.from_config(config)
+
+    def init() -> TrainState:
+        params = nnx.to_pure_dict(nnx.state(make_model(config, spec), nnx.Param))
+        zero = jnp.zeros((), jnp.int32)
+        # The average is a copy, not the same array: both are donated at every step.
+        return TrainState(zero, zero, params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+
+    def loss_of(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
+        return total_loss(nnx.merge(graphdef, params), batch, key, loss_config)
+
+    def step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        (loss, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, key)
+        norm = optax.tree.norm(gradients)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        # Early on the average follows closely, or it would remember the random start for 1 / (1 - decay) steps.
+        taken = state.step - state.skipped
+        decay = jnp.minimum(config.train.ema, (1.0 + taken) / (10.0 + taken))
+        ema = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), state.ema, params)
+        # `where`, not a product: a NaN times zero is still NaN.
+        params, ema, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old),
+            (params, ema, opt_state),
+            (state.params, state.ema, state.opt_state),
+        )
+        skipped = state.skipped + jnp.where(finite, 0, 1).astype(jnp.int32)
+        metrics = {**metrics, "gradient_norm": norm, "learning_rate": schedule(taken), "skipped_steps": skipped}
+        return TrainState(state.step + 1, skipped, params, ema, opt_state), metrics
+
+    def evaluate(params: Params, batch: dict[str, jax.Array], number: jax.Array) -> Metrics:
+        key = jax.random.fold_in(jax.random.key(config.seed), number)
+        return total_loss(nnx.merge(graphdef, params), batch, key, loss_config, train=False)[1]
+
+    shapes = jax.eval_shape(init)
+    placed = sharding.shardings(shapes, mesh)
+    abstract = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes, placed)
+    everywhere = NamedSharding(mesh, jax.sharding.PartitionSpec())
+    batch_at = sharding.batch_sharding(mesh)
+    return Program(
+        mesh=mesh,
+        graphdef=graphdef,
+        abstract=abstract,
+        batch_sharding=batch_at,
+        init=jax.jit(init, out_shardings=placed),
+        step=jax.jit(step, in_shardings=(placed, batch_at), out_shardings=(placed, everywhere), donate_argnums=0),
+        evaluate=jax.jit(evaluate, in_shardings=(placed.ema, batch_at, everywhere), out_shardings=everywhere),
+    )

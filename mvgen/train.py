@@ -1,0 +1,285 @@
+"""The training loop: data in, steps, reports, evaluations, checkpoints; and the losses of a checkpoint.
+
+A run is a function of its configuration and its records alone. Step ``n`` sees examples ``n * batch`` and following,
+and the randomness of key ``n``; so one that was stopped anyhow (SIGTERM, SIGKILL, power) and started again with the
+same command ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from mvgen import clock, data, sharding
+from mvgen.checkpoint import (
+    CONFIG_FILE,
+    Checkpoints,
+    check_same_model,
+    find,
+    load_params,
+    write_description,
+)
+from mvgen.errors import UserError
+from mvgen.progress import Progress
+from mvgen.records import RecordSource, RecordSpec
+from mvgen.records import read_description as read_records
+from mvgen.step import Params, Program, TrainState, build
+
+STOPPED_BY_SIGNAL = 128 + signal.SIGTERM
+"""Exit status of a run that SIGTERM stopped; its checkpoint is written."""
+
+
+def train(config: ConfigDict, workdir: str | Path) -> int:
+    """Trains to ``config.train.steps``, going on from the newest checkpoint in ``workdir`` if there is one.
+
+    Returns:
+        Exit status: 0 when the run is complete, ``STOPPED_BY_SIGNAL`` when SIGTERM ended it early.
+
+    Raises:
+        UserError: something in the configuration, the records or the working folder that the user can mend.
+    """
+    workdir = Path(workdir)
+    check_config(config)
+    description = read_records(config.data.path)
+    program = prepare(config, RecordSpec.from_json(description["spec"]))
+    windows = open_windows(config, config.data.train_split)
+    held_out = open_windows(config, config.data.eval_split) if config.train.eval_every else None
+    leader = jax.process_index() == 0
+    if (workdir / CONFIG_FILE).is_file():
+        check_same_model(workdir, config, description)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if leader:
+            write_description(workdir, config, description)
+    except OSError as error:
+        raise UserError(f"cannot write to the --workdir {workdir}: {error.strerror}") from None
+
+    with ExitStack() as stack:
+        checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
+        stack.callback(checkpoints.close)
+        first, state, position = start(program, checkpoints, len(windows))
+        if first >= config.train.steps:
+            print(f"{workdir} is complete: {first} of {config.train.steps} steps", file=sys.stderr)
+            return 0
+        if leader:
+            _announce(program, windows, held_out, first, config)
+        stopped = stack.enter_context(_sigterm())
+        advance = program.step.lower(program.abstract, abstract_batch(config, windows, program)).compile()
+        examples = batches_of(config, windows, position["next_example"])
+        progress = None
+        if leader:
+            progress = Progress(
+                workdir,
+                config.train.steps,
+                first_step=first,
+                seconds=position["seconds"],
+                batch_size=config.data.batch_size,
+                log_every=config.train.log_every,
+            )
+            stack.callback(progress.close)
+        # Every transfer in the loop is one that we wrote: one made by accident would cost each step dearly.
+        stack.enter_context(jax.transfer_guard("disallow"))
+
+        pending: tuple[int, sharding.Arrays] | None = None
+        for step in range(first + 1, config.train.steps + 1):
+            state, metrics = advance(state, sharding.put_batch(next(examples), program.batch_sharding))
+            # The numbers of the step before are fetched while this one runs, so that the device never waits for us.
+            _report(progress, pending)
+            pending = (step, metrics)
+            position["next_example"] += config.data.batch_size
+            last = _should_stop(stopped, step) or step == config.train.steps
+            due = held_out is not None and (step % config.train.eval_every == 0 or step == config.train.steps)
+            if not (last or due or step % config.train.checkpoint_every == 0):
+                continue
+            _report(progress, pending)
+            pending = None
+            with progress.pause() if progress else nullcontext():
+                if due and held_out is not None:
+                    scores = held_out_losses(config, program, state.ema, held_out)
+                    if progress:
+                        progress.evaluation(step, scores)
+                if last or step % config.train.checkpoint_every == 0:
+                    position["seconds"] = progress.seconds if progress else 0.0
+                    checkpoints.save(step, state, position)
+            if last:
+                break
+        if step < config.train.steps and progress:
+            progress.say(f"stopped by SIGTERM after step {step}; the same command goes on from there")
+    return 0 if step == config.train.steps else STOPPED_BY_SIGNAL
+
+
+def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
+    """Losses of the newest checkpoint in ``workdir`` (averaged parameters) on held-out records.
+
+    All is as the run was configured; of ``config`` only ``data.path`` (where given), ``data.eval_split`` and
+    ``train.eval_batches`` are taken.
+
+    Returns:
+        Name to value, and ``step``.
+
+    Raises:
+        UserError: no checkpoint there, or the records are not such as it was trained on.
+    """
+    _, step = find(workdir)
+    params, run, trained_on = load_params(workdir)
+    run.data.path = config.data.path or run.data.path
+    run.data.eval_split, run.train.eval_batches = config.data.eval_split, config.train.eval_batches
+    check_config(run)
+    spec = RecordSpec.from_json(read_records(run.data.path)["spec"])
+    if spec != RecordSpec.from_json(trained_on["spec"]):
+        raise UserError(f"{run.data.path} holds {spec}, and {workdir} was trained on {trained_on['spec']}")
+    program = prepare(run, spec)
+    windows = open_windows(run, run.data.eval_split)
+    params = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), params, program.abstract.ema)
+    return {"step": step, **held_out_losses(run, program, params, windows)}
+
+
+def check_config(config: ConfigDict) -> None:
+    """Raises ``UserError`` for a value that no run can have. What the model is built from is checked by the model."""
+    if not config.data.path:
+        raise UserError("--config.data.path=DIR is missing: the folder of records to learn from")
+    least = {
+        "data.batch_size": 1, "data.workers": 0, "data.threads": 0, "train.steps": 1, "train.log_every": 1,
+        "train.eval_every": 0, "train.eval_batches": 1, "train.checkpoint_every": 1, "train.keep_checkpoints": 1,
+        "seed": 0, "optimizer.warmup_steps": 0, "optimizer.learning_rate": 0, "optimizer.weight_decay": 0,
+        "optimizer.clip_norm": 0, "optimizer.final_fraction": 0, "train.ema": 0, "loss.align": 0, "loss.music": 0,
+        "loss.video": 0, "augment.shift": 0, "augment.colour": 0, "loss.condition_dropout": 0,
+    }  # fmt: skip
+    most = {"train.ema": 1, "loss.condition_dropout": 1, "optimizer.final_fraction": 1, "seed": 2**32 - 1}
+    for name, bound in least.items():
+        section, _, field = name.rpartition(".")
+        value = config[section][field] if section else config[field]
+        limit = most.get(name, math.inf)
+        if not bound <= value <= limit or not math.isfinite(value):
+            asked = f"at least {bound}" if limit == math.inf else f"between {bound} and {limit}"
+            raise UserError(f"config.{name} is {value}; it must be {asked}")
+    if not (config.loss.align or config.loss.music or config.loss.video):
+        raise UserError("config.loss.align, music and video are all 0: there is nothing to learn")
+
+
+def prepare(config: ConfigDict, spec: RecordSpec) -> Program:
+    """The programs of a configuration on the mesh that it asks for."""
+    if config.train.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", config.train.compilation_cache)
+    mesh = sharding.make_mesh(**config.mesh.to_dict())
+    sharding.check_batch(config.data.batch_size, mesh)
+    return build(config, spec, mesh)
+
+
+def open_windows(config: ConfigDict, split: str) -> data.Windows:
+    """The windows of a split, as ``config.data`` and ``config.model`` ask for them."""
+    spec = RecordSpec.from_json(read_records(config.data.path)["spec"])
+    source = RecordSource(config.data.path, split, data.used_features(spec, config.model))
+    return data.Windows(source, data.window_frames(config.data.window_seconds))
+
+
+def batches_of(
+    config: ConfigDict, windows: data.Windows, first_example: int, shuffle: bool = True
+) -> Iterator[data.Batch]:
+    """This host's batches, from an example of the run on."""
+    return data.batches(
+        windows,
+        config.data.batch_size,
+        config.seed,
+        first_example=first_example,
+        shuffle=shuffle,
+        threads=config.data.threads,
+        workers=config.data.workers if shuffle else 0,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def abstract_batch(config: ConfigDict, windows: data.Windows, program: Program) -> sharding.Arrays:
+    """Shapes, types and shardings of a batch, from one window."""
+    window = windows.cut(int(windows.usable[0]), np.random.default_rng(0))
+    size = config.data.batch_size
+    return {
+        name: jax.ShapeDtypeStruct((size, *array.shape), array.dtype, sharding=program.batch_sharding)
+        for name, array in window.items()
+    }
+
+
+def start(program: Program, checkpoints: Checkpoints, records: int) -> tuple[int, TrainState, dict[str, Any]]:
+    """Steps done, state and position of the newest checkpoint, or of a new run.
+
+    The position is JSON: ``next_example`` of the endless run, ``seconds`` that the run has taken, and the number of
+    ``records``, whose order would change with it.
+    """
+    step = checkpoints.latest()
+    if step is None:
+        return 0, program.init(), {"next_example": 0, "seconds": 0.0, "records": records}
+    state, position = checkpoints.restore(step, program.abstract)
+    if position["records"] != records:
+        print(f"warning: there were {position['records']} records, now there are {records}; their order is another",
+              file=sys.stderr)  # fmt: skip
+    return step, state, {**position, "records": records}
+
+
+def held_out_losses(config: ConfigDict, program: Program, params: Params, windows: data.Windows) -> dict[str, float]:
+    """Mean of every metric over ``config.train.eval_batches`` batches: always the same windows and the same noise."""
+    examples = batches_of(config, windows, first_example=0, shuffle=False)
+    everywhere = NamedSharding(program.mesh, PartitionSpec())
+    scores = []
+    for number in range(config.train.eval_batches):
+        batch = sharding.put_batch(next(examples), program.batch_sharding)
+        scores.append(program.evaluate(params, batch, jax.device_put(np.int32(number), everywhere)))
+    fetched = jax.device_get(scores)
+    return {name: float(np.mean([score[name] for score in fetched])) for name in fetched[0]}
+
+
+def _report(progress: Progress | None, pending: tuple[int, sharding.Arrays] | None) -> None:
+    """Fetches the numbers of a step that has been sent off and tells them."""
+    if pending is not None:
+        step, metrics = pending[0], jax.device_get(pending[1])
+        if progress:
+            progress.update(step, {name: float(value) for name, value in metrics.items()})
+
+
+def _announce(
+    program: Program, windows: data.Windows, held_out: data.Windows | None, first: int, config: ConfigDict
+) -> None:
+    """Says on stderr what is about to be trained on what."""
+    parameters = sum(x.size for x in jax.tree.leaves(program.abstract.params))
+    mesh = " x ".join(f"{size} {axis}" for axis, size in program.mesh.shape.items())
+    lines = [f"{parameters / 1e6:.2f} M parameters on {mesh} ({jax.devices()[0].device_kind}), {config.model.dtype}"]
+    for found in (windows, held_out):
+        if found is not None:
+            skipped = f", {found.skipped} skipped as too short" if found.skipped else ""
+            seconds = found.frames / clock.FRAME_RATE
+            lines.append(f"{found.source.split}: {len(found)} records, windows of {seconds:g} s{skipped}")
+    lines.append(f"going on after step {first}; compiling" if first else "compiling")
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _sigterm() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets (only the main thread may listen; elsewhere it is never set)."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _should_stop(stopped: threading.Event, step: int) -> bool:
+    """Whether to stop after this step; where there are several hosts, all of them agree on the step."""
+    if jax.process_count() > 1:
+        return multihost_utils.reached_preemption_sync_point(step)
+    return stopped.is_set()

@@ -1,0 +1,93 @@
+"""What mvgen needs, and why each thing was chosen.
+
+    pip install -e .                    training, generation and export (JAX, no PyTorch, no TensorFlow)
+    pip install -e .[prep,eval,dev]     all that `make setup` installs
+
+The ranges say what the code is written for; ``constraints.txt`` pins the one set that the tests ran with.
+"""
+
+from setuptools import find_packages, setup
+
+CORE = [
+    "jax>=0.10,<0.12",  # the arrays, gradients and compiler of everything in mvgen
+    "flax>=0.12,<0.13",  # the models, as NNX modules
+    "optax>=0.2.8,<0.3",  # AdamW, schedules, clipping
+    "orbax-checkpoint>=0.12,<0.13",  # checkpoints: sharded, written in the background
+    "ml-collections>=1.1,<2",  # configurations whose unknown fields are errors
+    "absl-py>=2.1",  # the flags that ml-collections' configurations are given by
+    "grain>=0.2.18,<0.3",  # input pipeline: deterministic shuffle, per-host shards, exact resume
+    "numpy>=2.0,<3",  # arrays on the host
+    "safetensors>=0.5,<1",  # weights in and out, without pickle
+    "av>=14",  # reads pictures and sound by their presentation timestamps; carries its own decoders
+    "soxr>=0.5",  # resampling, -143 dB of alias where default resamplers reach -26 dB
+    "opencv-python-headless>=4.10",  # DIS optical flow and area resizing, without a window system
+    "google-crc32c>=1.6",  # checks each record's CRC at the speed of the disk
+    "protobuf>=5.28",  # reads tf.train.Example without TensorFlow
+    "jaxtyping>=0.3",  # shapes in annotations
+    "tensorboardX>=2.6.2",  # TensorBoard's event files without TensorFlow
+    "tqdm>=4.66",  # progress with the time left
+    "pillow>=11",  # single images in and out
+]
+
+EVAL = [
+    "librosa>=0.11,<0.12",  # onset strength and peak picking as the published metrics use them
+    "mir_eval>=0.8,<0.9",  # the reference implementation of onset and note matching
+    "scipy>=1.14",  # smoothing of motion curves
+    "matplotlib>=3.9",  # the plots of the reports
+]
+
+PREP = [
+    "torch>=2.9,<2.14",  # runs the feature extractors and trains the codec
+    "transformers>=5.0,<6",  # EnCodec and the frame encoders, from hub names or folders
+    "diffusers>=0.40,<1",  # image autoencoders, for frames kept as latents
+    "apache-beam>=2.70,<3",  # conversion on one machine or on a cluster, and the TFRecord writer
+    "tensorflow-datasets>=4.9.9,<5",  # describes the records, so that any TFDS user can open the folder
+    "imageio-ffmpeg>=0.6",  # carries a static ffmpeg, so that nothing need be installed from the system
+    "ffmpeg-python>=0.2",  # builds ffmpeg's command lines
+    "librosa>=0.11,<0.12",  # mel filters of the codec's losses
+    "soundfile>=0.12",  # reads recordings to train the codec on
+    "pretty_midi>=0.2.10,<0.3",  # MIDI files; carries the General MIDI SoundFont that Recital plays
+    # Recital also needs tinysoundfont, which plays that SoundFont. It asks for pyaudio, which wants a sound card's
+    # headers to build and is never used here: `make setup` installs tinysoundfont with --no-deps.
+]
+
+AUDIOCRAFT = [
+    # audiocraft itself, torchaudio and xformers pin versions that fight everything else: install those three with
+    # `pip install --no-deps`, in an environment of their own, beside the following, which they use.
+    "omegaconf>=2.3",  # its configurations
+    "einops>=0.8",  # its array shapes
+    "num2words>=0.5",  # its text conditioners
+    "spacy>=3.7",  # its text conditioners
+    "flashy>=0.0.2",  # its solvers
+    "torchmetrics>=1.4",  # its metrics
+    "julius>=0.2.7",  # its resampling
+]
+
+DEV = [
+    "pytest>=8",  # runs the tests
+    "hypothesis>=6.100",  # tests over generated cases
+    "beartype>=0.20",  # jaxtyping's annotations, checked at run time
+    "scikit-image>=0.24",  # the reference that PSNR and SSIM are tested against
+    "chex>=0.1.90",  # assertions over trees of arrays, fake devices
+    "ruff>=0.11",  # lint
+    "mypy>=1.15",  # types
+]
+
+setup(
+    name="mvgen",
+    version="0.1.0",
+    description="Learns how a musician's movements make the music: music from silent video, video from music",
+    python_requires=">=3.11",
+    packages=find_packages(include=["mvgen", "mvgen.*", "data_prep", "data_prep.*"]),
+    package_data={"mvgen": ["codecs/**/*"]},
+    install_requires=CORE,
+    extras_require={
+        "prep": PREP,
+        "audiocraft": PREP + AUDIOCRAFT,
+        "eval": EVAL,
+        "studio": PREP + EVAL,  # one desk for all of it: prepare, train, generate, score, look at the report
+        "tpu": ["jax[tpu]"],  # libtpu; also compiles for a pod where there is no TPU
+        "cuda": ["jax[cuda12]"],  # NVIDIA GPUs, with CUDA's libraries from wheels
+        "dev": DEV,
+    },
+)

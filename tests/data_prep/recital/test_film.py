@@ -1,0 +1,118 @@
+"""The picture: a pure function of time, everything in sight, and every note seen where and when it is played."""
+
+import numpy as np
+import pytest
+
+from data_prep.recital.compose import compose
+from data_prep.recital.film import camera_knots, film, places
+from data_prep.recital.film.camera import camera_at
+from data_prep.recital.film.keyboard import is_white, key_edges
+from data_prep.recital.film.motion import ease, held, path, ring
+from data_prep.recital.film.strings import finger_place
+from data_prep.recital.score import DRUMS, HIGHEST, INSTRUMENTS, LOWEST
+from mvgen.clock import frame_centres
+
+
+def test_minimum_jerk_rests_at_both_ends_and_keeps_its_places():
+    times = np.linspace(0, 3, 301)
+    track = path(times, (0.0, 1.0), [(1.0, 2.0, (4.0, 3.0))])
+    np.testing.assert_allclose(track[times <= 1], [[0, 1]] * np.sum(times <= 1), atol=1e-12)
+    np.testing.assert_allclose(track[times >= 2], [[4, 3]] * np.sum(times >= 2), atol=1e-12)
+    np.testing.assert_allclose(track[150], (2, 2), atol=1e-9)
+    assert ease(np.array([1e-3]))[0] < 1.1e-8
+
+
+def test_what_is_pressed_is_down_at_the_onset_and_not_before_twenty_milliseconds():
+    times = np.array([0.979, 1.0, 1.5, 1.999, 2.05])
+    np.testing.assert_allclose(held(times, 1.0, 2.0), [0, 1, 1, 1, 0])
+    np.testing.assert_allclose(ring(np.array([0.9, 1.0, 1.2]), 1.0, 0.2), [0, 1, np.exp(-1)])
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_a_frame_depends_on_its_own_moment_alone(instrument):
+    score = compose(2, 5, instrument)
+    together = film(score, np.array([0.5, 1.5, 2.5]), (64, 64))
+    np.testing.assert_array_equal(film(score, np.array([2.5, 1.5]), (64, 64)), together[[2, 1]])
+    assert together.dtype == np.uint8 and together.shape == (3, 64, 64, 3)
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_every_shape_shows_the_same_centre(instrument):
+    score = compose(2, 6, instrument)
+    square = film(score, np.array([1.0]), (120, 120))[0].astype(float)
+    for height, width in ((120, 160), (120, 214), (160, 120)):
+        whole = film(score, np.array([1.0]), (height, width))[0].astype(float)
+        assert whole.shape == (height, width, 3)
+        top, left = (height - 120) // 2, (width - 120) // 2
+        centre = whole[top : top + 120, left : left + 120]
+        # Grain and the fall of the light differ with the shape; what is drawn does not.
+        assert np.abs(centre.mean((0, 1)) - square.mean((0, 1))).max() < 12
+        assert np.corrcoef(centre.ravel(), square.ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_all_places_stay_in_the_square_whatever_the_camera_does(instrument):
+    for index in range(100):
+        score = compose(8, index, instrument)
+        camera = camera_at(camera_knots(score), np.linspace(0, score.seconds, 40))
+        for _, x0, y0, x1, y1 in places(score):
+            corners = np.array([(x, y, 1) for x in (x0, x1) for y in (y0, y1)])
+            seen = np.einsum("tij,cj->tci", camera, corners)
+            assert seen.min() > 0 and seen.max() < 1
+
+
+def test_places_tell_pitches_apart():
+    for instrument in INSTRUMENTS:
+        boxes = places(compose(0, 0, instrument))
+        assert [box[0] for box in boxes] == (list(DRUMS) if instrument == "drums" else list(range(LOWEST, HIGHEST + 1)))
+        middles = np.array([((x0 + x1) / 2, (y0 + y1) / 2) for _, x0, y0, x1, y1 in boxes])
+        apart = np.linalg.norm(middles[:, None] - middles[None], axis=-1) + np.eye(len(boxes))
+        assert apart.min() * 64 > 1.5, "places must be told apart at 64 pixels"
+
+
+def test_keys_rise_from_left_to_right_and_strings_from_low_to_high():
+    whites = [key_edges(pitch) for pitch in range(LOWEST, HIGHEST + 1) if is_white(pitch)]
+    assert all(abs(left[1] - right[0]) < 1e-9 for left, right in zip(whites[:-1], whites[1:], strict=True))
+    on_strings = [finger_place(pitch) for pitch in range(LOWEST, HIGHEST + 1)]
+    for (x, y), (next_x, next_y) in zip(on_strings[:-1], on_strings[1:], strict=True):
+        assert next_x > x if next_y == y else next_y < y
+
+
+def changed_places(frames, boxes, camera, onset):
+    """Pitches in the order of how much their places change from just before the onset to just after."""
+    frame = int(onset * 25)
+    change = frames[frame + 1 : frame + 3].mean(axis=0) - frames[frame - 2 : frame].mean(axis=0)
+    amounts = []
+    for _, x0, y0, x1, y1 in boxes:
+        corners = 64 * np.array([(x, y, 1) for x in (x0, x1) for y in (y0, y1)]) @ camera.T
+        (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
+        amounts.append(np.mean(change[top:bottom, left:right] ** 2))
+    return [boxes[place][0] for place in np.argsort(amounts)[::-1]]
+
+
+@pytest.mark.parametrize(("instrument", "least"), [("keyboard", 0.93), ("strings", 0.9), ("drums", 0.9)])
+def test_what_plays_is_read_from_the_pixels(instrument, least):
+    right, chance = [], []
+    for index in range(4):
+        score = compose(12, index, instrument)
+        frames = film(score, frame_centres(150).astype(float), (64, 64)).astype(float)
+        boxes = places(score)
+        for onset in sorted({note.onset for note in score.notes if 0.12 < note.onset < 5.88}):
+            playing = {note.pitch for note in score.notes if abs(note.onset - onset) < 0.01}
+            found = changed_places(frames, boxes, camera_at(camera_knots(score), np.array([onset]))[0], onset)
+            right.append(len(playing & set(found[: len(playing)])) / len(playing))
+            chance.append(len(playing) / len(boxes))
+    assert np.mean(right) >= least > 2 * np.mean(chance)
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_the_picture_changes_most_at_onsets(instrument):
+    for index in range(3):
+        score = compose(13, index, instrument)
+        frames = film(score, frame_centres(150).astype(float), (64, 64)).astype(np.float32)
+        # The change from one frame to the next lies at their border, t = (i + 1) / 25.
+        change = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
+        borders = (np.arange(149) + 1) / 25
+        onsets = np.array([note.onset for note in score.notes])
+        near = np.abs(borders[:, None] - onsets[None]).min(axis=1) <= 0.03
+        assert change[near].mean() > 1.4 * change[~near].mean()

@@ -1,0 +1,79 @@
+"""Which clips a folder or manifest gives, and which of them belong together."""
+
+import json
+
+import pytest
+
+from data_prep.sources import find_clips
+from data_prep.sources.folder import source_of
+from data_prep.write import split_of
+from mvgen.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("stem", "source"),
+    [
+        ("piano_topview_a_10s", "piano_topview"),
+        ("piano_topview_b_10s", "piano_topview"),
+        ("ukulele_duo_60s", "ukulele_duo"),
+        ("recital part 2", "recital"),
+        ("Suite-clip03", "Suite"),
+        ("talk_cut_1_2.5s", "talk"),
+        ("video_017", "video_017"),
+        ("violin", "violin"),
+        ("a", "a"),
+        ("10s", "10s"),
+    ],
+)
+def test_cuts_of_one_video_share_their_source(stem, source):
+    assert source_of(stem) == source
+
+
+def test_folder(tmp_path):
+    for name in (
+        "b/x_a.mp4",
+        "b/x_b.MOV",
+        "c/x_a.mp4",
+        "d.mp4",
+        "d.mkv",
+        "notes.txt",
+        ".hidden.mp4",
+        "made/clips/e.mp4",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "made" / "mvgen_records.json").write_text("{}")
+    clips = {clip.clip_id: clip for clip in find_clips(tmp_path)}
+    assert {name: clip.source_id for name, clip in clips.items()} == {
+        "b_x_a": "b/x", "b_x_b": "b/x", "c_x_a": "c/x", "d.mkv": "d", "d.mp4": "d",
+    }  # fmt: skip
+    assert clips["b_x_b"].path == tmp_path / "b/x_b.MOV"
+
+
+def test_a_folder_with_a_manifest_is_what_the_manifest_says(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "b.mp4").write_bytes(b"")
+    (tmp_path / "manifest.jsonl").write_text(json.dumps({"path": "b.mp4", "clip_id": "bee"}))
+    assert [clip.clip_id for clip in find_clips(tmp_path)] == ["bee"]
+
+
+def test_no_clips(tmp_path):
+    with pytest.raises(UserError, match="holds no video"):
+        find_clips(tmp_path)
+    with pytest.raises(UserError, match="no such file or folder"):
+        find_clips(tmp_path / "missing")
+    (tmp_path / "a.mp4").write_bytes(b"")
+    with pytest.raises(UserError, match="neither a folder nor a manifest"):
+        find_clips(tmp_path / "a.mp4")
+    (tmp_path / "mvgen_records.json").write_text("{}")
+    with pytest.raises(UserError, match="folder of records already"):
+        find_clips(tmp_path)
+
+
+def test_splits_depend_on_the_source_alone():
+    names = [f"source {number}" for number in range(4000)]
+    share = sum(split_of(name, 10) == "test" for name in names) / len(names)
+    assert 0.08 < share < 0.12
+    # More for the test split never takes a source out of it.
+    assert all(split_of(name, 30) == "test" for name in names if split_of(name, 10) == "test")
+    assert split_of("x", 0) == "train" and split_of("x", 100) == "test"

@@ -1,0 +1,102 @@
+"""What flashes and beeps together in a file does so in what is read from it, whatever the file's rates and starts."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mvgen.media import probe, read_picture, read_sound
+from tests.mvgen.media.flashes import beeps_in, constant_times, flashes_in, write_flashes
+
+RATES = [
+    Fraction(43, 2),
+    Fraction(24000, 1001),
+    Fraction(123, 5),
+    Fraction(25),
+    Fraction(30000, 1001),
+    Fraction(30),
+    Fraction(50),
+    Fraction(60000, 1001),
+]
+
+
+def check(path, moments, sample_rate=32_000):
+    """Flashes within half a frame of their true times, beeps within 2 ms."""
+    true = np.array([float(moment) for moment in moments])
+    np.testing.assert_allclose(flashes_in(read_picture(path, (16, 16))), true, atol=0.02 + 1e-6)
+    np.testing.assert_allclose(beeps_in(read_sound(path, sample_rate), sample_rate), true, atol=0.002)
+
+
+@pytest.mark.parametrize("rate", RATES, ids=lambda rate: f"{float(rate):.3f}")
+def test_any_frame_rate(tmp_path, rate):
+    times = constant_times(rate, 4)
+    moments = write_flashes(tmp_path / "a.mp4", times)
+    check(tmp_path / "a.mp4", moments)
+    assert len(read_picture(tmp_path / "a.mp4", (16, 16))) == int((times[-1] + 1 / rate + Fraction(1, 1000)) * 25)
+
+
+def test_variable_frame_rate(tmp_path):
+    gaps = np.random.default_rng(0).integers(900, 9000, 100)
+    times = [Fraction(int(ticks), 90_000) for ticks in np.concatenate([[0], np.cumsum(gaps)])]
+    check(tmp_path / "a.mp4", write_flashes(tmp_path / "a.mp4", times))
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "codec", "channels", "name"),
+    [
+        (8_000, "pcm_s16le", 1, "a.mkv"),
+        (16_000, "libmp3lame", 1, "a.mp4"),
+        (22_050, "aac", 2, "a.mp4"),
+        (44_100, "libmp3lame", 2, "a.mp4"),
+        (48_000, "aac", 6, "a.mov"),
+        (96_000, "pcm_s16le", 2, "a.mov"),
+    ],
+)
+def test_any_sound(tmp_path, sample_rate, codec, channels, name):
+    path = tmp_path / name
+    moments = write_flashes(path, constant_times(25, 3), sample_rate, codec=codec, channels=channels)
+    check(path, moments)
+    check(path, moments, 44_100)
+
+
+@pytest.mark.parametrize("sound_start", [0.5, -0.5])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_sound_that_starts_late_or_early(tmp_path, sound_start, name):
+    if name == "a.mkv" and sound_start < 0:
+        pytest.skip("Matroska knows no negative times; the muxer moves both streams")
+    moments = write_flashes(tmp_path / name, constant_times(30, 4), sound_start=sound_start)
+    check(tmp_path / name, moments)
+    sound = read_sound(tmp_path / name, 32_000)
+    # Matroska does not say where within its last block the sound ends.
+    assert len(sound) == pytest.approx(4 * 32_000, abs=64 if name == "a.mp4" else 1024)
+    if sound_start > 0:
+        assert not sound[: round(0.45 * 32_000)].any()
+
+
+def test_picture_that_starts_late_on_the_timeline(tmp_path):
+    moments = write_flashes(tmp_path / "a.mp4", constant_times(25, 3), picture_start=Fraction(7, 10))
+    assert probe(tmp_path / "a.mp4").picture_start == pytest.approx(0.7, abs=1e-3)
+    check(tmp_path / "a.mp4", moments)
+
+
+def test_start_and_length_cut_both_alike(tmp_path):
+    moments = write_flashes(tmp_path / "a.mp4", constant_times(Fraction(30000, 1001), 5))
+    frames = read_picture(tmp_path / "a.mp4", (16, 16), start=1.52, frames=50)
+    sound = read_sound(tmp_path / "a.mp4", 32_000, start=1.52, seconds=2.0)
+    assert len(frames) == 50 and len(sound) == 64_000
+    true = np.array([float(moment) - 1.52 for moment in moments if 1.52 <= moment < 3.5])
+    np.testing.assert_allclose(flashes_in(frames), true, atol=0.02 + 1e-6)
+    np.testing.assert_allclose(beeps_in(sound, 32_000), true, atol=0.002)
+
+
+def test_length_past_the_end_is_silence(tmp_path):
+    write_flashes(tmp_path / "a.mp4", constant_times(25, 2))
+    sound = read_sound(tmp_path / "a.mp4", 32_000, seconds=3.0)
+    assert len(sound) == 96_000 and not sound[66_000:].any()
+    assert len(read_picture(tmp_path / "a.mp4", (16, 16), frames=75)) == 50
+
+
+def test_no_frame_longer_than_the_picture(tmp_path):
+    """60 frames a second for 61 frames is 1.0167 s: 25 whole frames, though the 61st source frame starts a 26th."""
+    write_flashes(tmp_path / "a.mp4", constant_times(60, 61 / 60))
+    assert len(read_picture(tmp_path / "a.mp4", (16, 16))) == 25

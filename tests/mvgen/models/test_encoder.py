@@ -1,0 +1,94 @@
+"""The aligned encoder: no leak before the contrast, locality, positions in seconds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mvgen.models.mvgen import tower_input
+from mvgen.models.patches import patchify, pixels, scaled, unpatchify
+from mvgen.models.positions import musicgen_sinusoid, rotate, within
+from tests.mvgen.models.small import SMALL, small_batch, small_model
+
+
+def _video(model, batch):
+    return tower_input(model.config, batch, scaled(patchify(jnp.asarray(batch["frames"]), model.config.patch)))
+
+
+def test_what_is_compared_has_not_seen_the_other_modality():
+    model = small_model()
+    batch = {name: jnp.asarray(value) for name, value in small_batch().items()}
+
+    def compared(patches, embedding):
+        model.encoder.audio.embeddings[0].embedding[...] = embedding
+        video = model.encoder.video_latents({**_video(model, batch), "patches": patches})
+        audio = model.encoder.audio_latents(batch["tokens"])
+        return model.encoder.coordinates(video, "video"), model.encoder.coordinates(audio, "audio")
+
+    patches, embedding = _video(model, batch)["patches"], model.encoder.audio.embeddings[0].embedding[...]
+    z_video, z_audio = compared(patches, embedding)
+    moved_video, same_audio = compared(-patches, embedding)
+    np.testing.assert_array_equal(z_audio, same_audio)
+    assert np.abs(moved_video - z_video).max() > 1e-3
+    same_video, moved_audio = compared(patches, -embedding)
+    np.testing.assert_array_equal(z_video, same_video)
+    assert np.abs(moved_audio - z_audio).max() > 1e-3
+
+
+def test_matching_sees_both():
+    model = small_model()
+    batch = {name: jnp.asarray(value) for name, value in small_batch().items()}
+    video = model.encoder.video_latents(_video(model, batch))
+    audio = model.encoder.audio_latents(batch["tokens"])
+    of_video, of_audio = jax.jit(jax.grad(lambda v, a: model.encoder.match(v, a).sum(), argnums=(0, 1)))(video, audio)
+    assert (jnp.abs(of_video).sum(-1) > 0).all() and (jnp.abs(of_audio).sum(-1) > 0).all()
+
+
+def test_attention_window_bounds_what_a_latent_sees():
+    model = small_model(attention_window=0.04)  # one frame either way, one layer
+    batch = small_batch()
+    seen = _video(model, batch)
+    score = jax.jit(jax.grad(lambda p: model.encoder.video_latents({**seen, "patches": p})[:, 5].sum()))
+    gradient = score(seen["patches"])
+    reach = jnp.abs(gradient).sum(axis=(0, 2, 3))
+    # Frames 4 to 6, and frame 3 because frame 4 is embedded with its change since frame 3.
+    np.testing.assert_array_equal(np.asarray(reach > 0), [i in (3, 4, 5, 6) for i in range(10)])
+
+
+@pytest.mark.parametrize("positions", ["none", "sinusoid", "rotary"])
+def test_every_kind_of_position_runs(positions):
+    model = small_model(positions=positions, attention_window=0.0)
+    batch = small_batch()
+    assert model.encoder.video_latents(_video(model, batch)).shape == (3, 10, SMALL.width)
+
+
+def test_rotary_depends_on_distance_alone():
+    q, k = jax.random.normal(jax.random.key(0), (2, 1, 4, 2, 16))
+    at = jnp.array([0.0, 0.1, 0.5, 2.0])
+
+    def products(offset):
+        return jnp.einsum("bqhd,bkhd->bhqk", rotate(q, at + offset), rotate(k, at + offset))
+
+    np.testing.assert_allclose(products(0.0), products(3.7), atol=1e-4)
+
+
+def test_musicgen_positions_match_transformers():
+    pytest.importorskip("torch")
+    from transformers.models.musicgen.modeling_musicgen import MusicgenSinusoidalPositionalEmbedding
+
+    theirs = MusicgenSinusoidalPositionalEmbedding(64, 32).weights.numpy()
+    np.testing.assert_allclose(musicgen_sinusoid(jnp.arange(64), 32), theirs, atol=2e-5)
+
+
+def test_within_counts_both_ends():
+    frames, tokens = jnp.array([0.02, 0.06]), jnp.array([0.01, 0.03, 0.05, 0.07, 0.09])
+    assert within(frames, tokens, 0.03).tolist() == [[True, True, True, False, False], [False, True, True, True, True]]
+    assert within(frames, tokens, 0.0) is None
+
+
+def test_patches_go_there_and_back():
+    frames = small_batch()["frames"]
+    patches = patchify(jnp.asarray(frames), 4)
+    np.testing.assert_array_equal(unpatchify(patches, (16, 16), 4), frames)
+    np.testing.assert_array_equal(patches[0, 0, 1].reshape(4, 4, 3), frames[0, 0, :4, 4:8])
+    np.testing.assert_array_equal(pixels(scaled(jnp.asarray(frames))), frames)

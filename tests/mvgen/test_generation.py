@@ -1,0 +1,107 @@
+"""Generation of both directions: seeds, lengths, windows, and what is known stays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvgen.decoding import Sampling, decode, draw
+from mvgen.music import generate_music, windows_over
+from mvgen.video import Filming, generate_video
+from tests.mvgen.models.small import SMALL, small_batch, small_model
+
+GREEDY = Sampling(temperature=0)
+
+
+@given(st.integers(1, 400), st.integers(4, 100))
+def test_windows_cover_everything_once(frames, window):
+    done = 0
+    for start, known in windows_over(frames, window):
+        assert start + known == done
+        done = start + window
+    assert done == max(frames, window)
+
+
+def test_draws_keep_to_the_likeliest():
+    logits = jnp.log(jnp.array([[[0.5, 0.3, 0.15, 0.05]]]))
+    keys = jax.random.split(jax.random.key(0), 400)
+    many = jnp.broadcast_to(logits, (400, 1, 4))
+
+    def entries(**settings):
+        return set(
+            np.asarray(draw(many, keys, Sampling(**{"temperature": 1.0, "top_k": 0, **settings}))).ravel().tolist()
+        )
+
+    assert entries() == {0, 1, 2, 3}
+    assert entries(top_k=2) == {0, 1}
+    assert entries(top_p=0.79) == {0, 1}
+    assert entries(top_p=0.01) == {0}
+    assert entries(temperature=0) == {0}
+
+
+def test_greedy_decoding_is_what_the_full_pass_would_choose():
+    from mvgen import delay
+
+    decoder = small_model().decoder
+    latents = jax.random.normal(jax.random.key(0), (2, 10, SMALL.width))
+    tokens = decode(decoder, latents, jax.random.split(jax.random.key(1), 2), GREEDY)
+    logits = decoder(delay.delay(tokens, decoder.pad)[:, :-1], latents)
+    chosen = delay.undelay(jnp.concatenate([jnp.zeros((2, 1, 4), int), jnp.argmax(logits, axis=-1)], axis=1))
+    assert np.mean(np.asarray(chosen == tokens)) > 0.99  # ties aside
+
+
+def test_guidance_of_one_is_none_and_a_request_does_not_hang_on_its_neighbours():
+    decoder = small_model().decoder
+    latents = jax.random.normal(jax.random.key(0), (3, 10, SMALL.width))
+    keys = jax.random.split(jax.random.key(1), 3)
+    together = decode(decoder, latents, keys, Sampling(1.0, 0))
+    alone = decode(decoder, latents[1:2], keys[1:2], Sampling(1.0, 0))
+    np.testing.assert_array_equal(together[1:2], alone)
+    near_one = decode(decoder, latents, keys, Sampling(1.0, 0, guidance=1 + 1e-6))
+    assert np.mean(np.asarray(near_one == together)) > 0.99
+    strong = decode(decoder, latents, keys, Sampling(1.0, 0, guidance=8.0))
+    assert not np.array_equal(strong, together)
+
+
+def test_known_tokens_stay():
+    decoder = small_model().decoder
+    latents = jax.random.normal(jax.random.key(0), (2, 10, SMALL.width))
+    known = jnp.asarray(small_batch(batch=2)["tokens"])
+    tokens = decode(decoder, latents, jax.random.split(jax.random.key(1), 2), GREEDY, known, 7)
+    np.testing.assert_array_equal(tokens[:, :7], known[:, :7])
+    assert not np.array_equal(tokens[:, 7:], known[:, 7:])
+
+
+@pytest.mark.parametrize("frames", [3, 10, 11, 27])
+def test_music_has_two_tokens_a_frame_at_any_length(frames):
+    model = small_model()
+    batch = small_batch(batch=2, frames=frames)
+    video = {name: batch[name] for name in ("frames", "flow")}
+    keys = jax.random.split(jax.random.key(0), 2)
+    tokens = generate_music(model, video, keys, Sampling(), 10)
+    assert tokens.shape == (2, 2 * frames, 4) and tokens.min() >= 0 and tokens.max() < SMALL.codebook_size
+    np.testing.assert_array_equal(tokens, generate_music(model, video, keys, Sampling(), 10))
+
+
+@pytest.mark.parametrize("frames", [2, 4, 10, 23])
+def test_video_has_a_frame_for_two_tokens_at_any_length(frames):
+    model = small_model()
+    batch = small_batch(batch=2, frames=frames)
+    keys = jax.random.split(jax.random.key(0), 2)
+    film = generate_video(model, batch["frames"][:, 0], batch["tokens"], keys, Filming(steps=2), 10)
+    assert film.shape == (2, frames, 16, 16, 3) and film.dtype == np.uint8
+    np.testing.assert_array_equal(film[:, 0], batch["frames"][:, 0])
+    again = generate_video(model, batch["frames"][:, 0], batch["tokens"], keys, Filming(steps=2), 10)
+    np.testing.assert_array_equal(film, again)
+
+
+def test_guided_filming_runs_and_differs():
+    model = small_model()
+    model.denoiser.out.kernel[...] = 0.1 * jax.random.normal(jax.random.key(3), model.denoiser.out.kernel.shape)
+    batch = small_batch(batch=2)
+    keys = jax.random.split(jax.random.key(0), 2)
+    plain = generate_video(model, batch["frames"][:, 0], batch["tokens"], keys, Filming(steps=2), 10)
+    guided = generate_video(model, batch["frames"][:, 0], batch["tokens"], keys, Filming(2, 4.0, 2.0), 10)
+    assert not np.array_equal(plain, guided)

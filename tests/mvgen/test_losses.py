@@ -1,0 +1,113 @@
+"""The loss and its parts, against hand-computed cases."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from configs.base import get_config
+from mvgen import losses
+from mvgen.losses import LossConfig
+from tests.mvgen.models.small import small_batch, small_model
+
+CONFIG = LossConfig.from_config(get_config())
+
+
+def _unit(key, shape):
+    z = jax.random.normal(key, shape)
+    return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+
+
+def test_contrast_is_low_for_pairs_and_log_n_for_nothing():
+    z = _unit(jax.random.key(0), (6, 20, 8))
+    loss, accuracy = losses.contrast(z, z, jnp.array(50.0))
+    assert loss < 1e-3 and accuracy == 1
+    same = jnp.broadcast_to(z[:1], z.shape)
+    np.testing.assert_allclose(losses.contrast(same, same, jnp.array(50.0))[0], np.log(6), rtol=1e-5)
+
+
+def test_shift_similarities_against_a_plain_loop():
+    video, audio = _unit(jax.random.key(1), (2, 3, 12, 5))
+    values = np.asarray(losses.shift_similarities(video, audio, 4))
+    for b in range(3):
+        for number, shift in enumerate(range(-4, 5)):
+            pairs = [(t, t + shift) for t in range(12) if 0 <= t + shift < 12]
+            expected = np.mean([np.dot(video[b, t], audio[b, u]) for t, u in pairs])
+            np.testing.assert_allclose(values[b, number], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("moved", [-3, 0, 3])
+def test_shift_contrast_finds_a_known_shift(moved):
+    z = _unit(jax.random.key(2), (4, 40, 8))
+    loss, accuracy = losses.contrast_shifts(z, jnp.roll(z, moved, axis=1), jnp.array(50.0), 6)
+    assert (accuracy == 1 and loss < 0.01) if moved == 0 else (accuracy == 0 and loss > 1)
+
+
+def test_music_loss_of_even_odds_is_log_of_entries():
+    model = small_model()
+    for head in model.decoder.heads:
+        head.kernel[...] = jnp.zeros_like(head.kernel[...])
+    latents = jnp.zeros((3, 10, model.config.width))
+    loss = losses.music_loss(model, jnp.asarray(small_batch()["tokens"]), latents, jnp.ones(3, bool))
+    np.testing.assert_allclose(loss, np.log(24), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "idle"),
+    [({"align": 0.0}, "project_video"), ({"music": 0.0}, "decoder"), ({"video": 0.0}, "denoiser")],
+)
+def test_a_zero_weight_leaves_its_part_out(left_out, idle):
+    graph, state = nnx.split(small_model())
+    config = dataclasses.replace(CONFIG, **left_out)
+
+    def loss(state):
+        return losses.total_loss(nnx.merge(graph, state), small_batch(), jax.random.key(0), config)
+
+    gradients, metrics = jax.jit(jax.grad(loss, has_aux=True))(state)
+    (name,) = left_out
+    assert name not in metrics
+    sizes = {
+        jax.tree_util.keystr(path): float(jnp.abs(leaf).max())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(gradients)
+    }
+    assert all(size == 0 for path, size in sizes.items() if idle in path)
+    assert any(size > 0 for path, size in sizes.items())
+
+
+def test_the_whole_loss_is_finite_and_moves_every_part():
+    graph, state = nnx.split(small_model())
+
+    def loss(state):
+        return losses.total_loss(nnx.merge(graph, state), small_batch(), jax.random.key(0), CONFIG)[0]
+
+    gradients = jax.jit(jax.grad(loss))(state)
+    for part in ("encoder", "decoder", "denoiser"):
+        assert any(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradients[part]))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradients))
+
+
+def test_evaluation_does_not_augment():
+    graph, state = nnx.split(small_model())
+    config = dataclasses.replace(CONFIG, align=0.0, video=0.0)
+
+    @partial(jax.jit, static_argnames="train")
+    def music(key, train):
+        return losses.total_loss(nnx.merge(graph, state), small_batch(), key, config, train=train)[1]["music"]
+
+    assert music(jax.random.key(0), False) == music(jax.random.key(1), False)
+    assert music(jax.random.key(0), True) != music(jax.random.key(1), True)
+
+
+def test_augmentation_moves_a_whole_clip_alike():
+    frames = jnp.asarray(small_batch(batch=16)["frames"])
+    moved = losses.augment(frames, jax.random.key(0), 2)
+    middles = np.asarray(moved)[:, :, 2:-2, 2:-2]
+    for clip, middle in zip(np.asarray(frames), middles, strict=True):
+        wide = np.pad(clip, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
+        places = [(y, x) for y in range(5) for x in range(5)]
+        found = [at for at in places if np.array_equal(wide[:, at[0] + 2 : at[0] + 14, at[1] + 2 : at[1] + 14], middle)]
+        assert len(found) == 1
