@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.data.path = ""  # folder of records, as `data_prep convert` or `data_prep recital --records` wrote it
     config.data.train_split = "train"
     config.data.eval_split = "test"
-    config.data.window_seconds = 4.0  # length of a training example; a multiple of 1/25 s
+    config.data.window_seconds = 2.4  # length of a training example; a multiple of 1/25 s
     config.data.batch_size = 8  # examples a step, over all hosts
     config.data.workers = 0  # loader processes; 0 reads in the main process with threads
     config.data.threads = 4  # reading threads in each process
@@ -40,10 +40,10 @@ def get_config() -> ConfigDict:
     config.model.decoder_layers = 4  # token decoder (MusicGen's form)
     config.model.cross_attention = True  # token decoder attends to the video latents
     config.model.frame_locked = True  # each token is also given its own frame's latent
-    config.model.denoiser_width = 128
-    config.model.denoiser_layers = 4
+    config.model.denoiser_width = 192
+    config.model.denoiser_layers = 3
     config.model.denoiser_heads = 4
-    config.model.denoiser_patch = 8  # side of a patch of pixels in the denoiser
+    config.model.denoiser_patch = 16  # side of a patch of pixels in the denoiser
     config.model.denoiser_frames = 8  # frames of a window that one training example denoises
 
     config.loss = ConfigDict()
@@ -51,6 +51,7 @@ def get_config() -> ConfigDict:
     config.loss.music = 1.0  # cross-entropy of the audio tokens given the video
     config.loss.video = 1.0  # flow matching of the frames given image and audio tokens
     config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
+    config.loss.video_examples = 4  # so many examples of a batch teach the denoiser (it costs most); 0: all
     config.loss.condition_dropout = 0.1  # share of examples that learn without their condition (for guidance)
 
     config.augment = ConfigDict()

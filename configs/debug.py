@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
     config.model.denoiser_frames = 4
 
     config.loss.max_shift_seconds = 0.12
+    config.loss.video_examples = 2
 
     config.optimizer.warmup_steps = 2
 

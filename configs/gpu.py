@@ -13,6 +13,7 @@ def get_config() -> ConfigDict:
     """Returns the configuration (locked: unknown fields are errors)."""
     config = runpy.run_path(str(Path(__file__).with_name("base.py")))["get_config"]()
     config.data.batch_size = 64
+    config.data.window_seconds = 4.0
     config.data.workers = 4
     config.data.threads = 8
 
@@ -27,7 +28,10 @@ def get_config() -> ConfigDict:
     config.model.denoiser_width = 384
     config.model.denoiser_layers = 8
     config.model.denoiser_heads = 6
+    config.model.denoiser_patch = 8
     config.model.denoiser_frames = 16
+
+    config.loss.video_examples = 0
 
     config.optimizer.learning_rate = 3e-4
     config.optimizer.warmup_steps = 500

@@ -72,11 +72,12 @@ def standardise(source: str | os.PathLike[str], target: Path, frames: int, quali
             "frames:v": frames,
             "t": seconds,
             "c:v": "libx264",
-            "preset": "veryfast",
+            "preset": "superfast",  # a third less work than veryfast for a third more bytes
             "crf": quality,
             "pix_fmt": "yuv420p",
             "threads": 1,  # clips are converted side by side, and x264's result depends on the number of threads
             "c:a": "aac",
+            "aac_coder": "fast",  # at this rate no worse to hear than the default, in half the time
             "b:a": "192k",
             "map_metadata": -1,
             "fflags": "+bitexact",

@@ -22,7 +22,7 @@ from mvgen import clock
 from mvgen.checkpoint import load_model
 from mvgen.decoding import Sampling
 from mvgen.errors import UserError, run_command
-from mvgen.held_out import perform, shown
+from mvgen.held_out import perform
 from mvgen.interop.encodec import load_encodec
 from mvgen.media import probe, read_image, read_picture, read_picture_and_flow, read_sound, write_video, write_wav
 from mvgen.models.codec import Codec
@@ -32,6 +32,7 @@ from mvgen.records import RecordSource, RecordSpec
 from mvgen.video import Filming, generate_video
 
 MOST_SECONDS = 3600.0  # longer input is refused rather than read into memory
+SMALLEST_SIDE = 256  # small pictures are enlarged by a whole factor in written videos, so that players show them well
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -154,6 +155,11 @@ def load_codec(spec: RecordSpec) -> Codec:
             f"the model was trained on {spec.codebooks} of {spec.codebook_size}"
         )
     return codec
+
+
+def shown(frames: np.ndarray) -> int:
+    """Whole factor by which small pictures are enlarged when written."""
+    return max(1, SMALLEST_SIDE // min(frames.shape[1:3]))
 
 
 def check_out(out: str, endings: tuple[str, ...]) -> None:

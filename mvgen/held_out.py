@@ -32,14 +32,6 @@ from mvgen.music import generate_music, video_latents
 from mvgen.records import RecordSource
 from mvgen.video import Filming, audio_latents, generate_video
 
-SMALLEST_SIDE = 256  # small pictures are enlarged by a whole factor in written videos, so that players show them well
-
-
-def shown(frames: np.ndarray) -> int:
-    """Whole factor by which small pictures are enlarged when written."""
-    return max(1, SMALLEST_SIDE // min(frames.shape[1:3]))
-
-
 def groups(source: RecordSource, window: int, batch: int) -> Iterator[list[dict[str, Any]]]:
     """Records of equal length together, at most ``batch`` at a time, without those shorter than ``window`` frames."""
     waiting: dict[int, list[dict[str, Any]]] = {}
@@ -120,21 +112,22 @@ def perform(
             for at, record in enumerate(records):
                 name = f"{record['clip_id']}.mp4"
                 frames, played, decoded = video["frames"][at], sounds[at], sounds[len(records) + at]
-                write_video(out / "codec" / name, frames, decoded, codec.sampling_rate, scale=shown(frames))
-                write_video(out / "music" / name, frames, played, codec.sampling_rate, scale=shown(frames))
+                write_video(out / "codec" / name, frames, decoded, codec.sampling_rate)
+                write_video(out / "music" / name, frames, played, codec.sampling_rate)
                 sound, rate = _original_sound(originals, name, record, decoded, codec)
-                write_video(out / "video" / name, films[at], sound, rate, scale=shown(films[at]))
+                write_video(out / "video" / name, films[at], sound, rate)
                 names.append(record["clip_id"])
                 bar.update()
     if not names:
         raise UserError(f"{source.folder}: no record of split {source.split} is as long as {window} frames")
+    video_latents, audio_latents = (np.concatenate(part) for part in zip(*latents, strict=True))
     summary = {
         "clips": len(names),
         "window_seconds": window / clock.FRAME_RATE,
         "seed": seed,
         "sampling": vars(sampling),
         "filming": vars(filming),
-        "retrieval": retrieval(*(np.concatenate(part) for part in zip(*latents, strict=True))),
+        "retrieval": retrieval(video_latents, audio_latents),
         "seconds": spent,
     }
     partial = out / f".held_out.json.partial-{os.getpid()}"

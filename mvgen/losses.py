@@ -28,6 +28,7 @@ class LossConfig:
     music: float
     video: float
     max_shift_seconds: float
+    video_examples: int
     condition_dropout: float
     shift: int
     colour: float
@@ -223,7 +224,8 @@ def total_loss(
         total += config.music * metrics["music"]
     if config.video:
         assert audio is not None
-        metrics["video"] = video_loss(model, frames, audio, keys[3], dropout, recolouring)
+        some = config.video_examples or len(frames)
+        metrics["video"] = video_loss(model, frames[:some], audio[:some], keys[3], dropout, recolouring)
         total += config.video * metrics["video"]
     metrics["loss"] = total
     return total, metrics

@@ -14,7 +14,7 @@ import os
 import sys
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from mvgen.errors import UserError, run_command
 
@@ -23,32 +23,44 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Working folder: checkpoints, met
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train, or print the losses on held-out records.")
 
 
-def parse_flags(argv: list[str]) -> None:
-    """Parses the command line. Raises ``UserError`` for an unknown flag or field, or a value that does not fit."""
+def parse_flags(argv: list[str]) -> tuple[ConfigDict, str, str]:
+    """Configuration, working folder and mode of a command line.
+
+    Raises:
+        UserError: an unknown flag or field, a value that does not fit, or a file that is not a configuration.
+    """
     try:
         rest = flags.FLAGS(argv)[1:]
-        if not CONFIG.present or CONFIG.value is None or not WORKDIR.value:
+        config, workdir = CONFIG.value, WORKDIR.value
+        if config is None or not workdir:
             raise UserError("--config=FILE and --workdir=DIR are needed; see --help")
-        CONFIG.value.to_dict()  # a file that could not be read says so only when it is used
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError, ImportError) as error:
-        raise UserError(" ".join(str(error.args[0] if error.args else error).split())[-400:]) from None
+        config.to_dict()  # a file that could not be read says so only when it is used
+    except (AttributeError, KeyError) as error:  # ConfigDict adds what was perhaps meant
+        said = str(error.args[0]).replace("\\n", " ").replace("\\'", "'")
+        raise UserError(f"the configuration has no such field: {said}") from None
+    except OSError:
+        path = next((word.split("=", 1)[-1] for word in argv if word.lstrip("-").startswith("config=")), "")
+        raise UserError(f"--config={path} is not a file that can be read; try configs/base.py") from None
+    except (flags.Error, TypeError, ValueError, SyntaxError, ImportError) as error:
+        raise UserError(str(error)) from None
     if rest:
         raise UserError(f"what is {rest[0]!r}? Flags are written --name=value; see --help")
+    return config, workdir, MODE.value
 
 
 def command() -> int:
     """The command line; returns the exit status."""
     if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
-        print(f"{__doc__}\n{flags.FLAGS.module_help(sys.modules[CONFIG.name and __name__])}")
+        print(f"{__doc__}\n{flags.FLAGS.module_help(sys.modules[__name__])}")
         return 0
-    parse_flags(sys.argv)
+    config, workdir, mode = parse_flags(sys.argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # libraries' own chatter
     from mvgen import train  # after the flags, so that a mistyped one is answered at once
 
-    if MODE.value == "eval":
-        print(json.dumps(train.evaluate(CONFIG.value, WORKDIR.value)))
+    if mode == "eval":
+        print(json.dumps(train.evaluate(config, workdir)))
         return 0
-    return train.train(CONFIG.value, WORKDIR.value)
+    return train.train(config, workdir)
 
 
 if __name__ == "__main__":

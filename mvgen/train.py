@@ -11,7 +11,8 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from mvgen.errors import UserError
 from mvgen.progress import Progress
 from mvgen.records import RecordSource, RecordSpec
 from mvgen.records import read_description as read_records
-from mvgen.step import Params, Program, TrainState, build
+from mvgen.step import Metrics, Params, Program, TrainState, build
 
 STOPPED_BY_SIGNAL = 128 + signal.SIGTERM
 """Exit status of a run that SIGTERM stopped; its checkpoint is written."""
@@ -69,14 +70,19 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     with ExitStack() as stack:
         checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
         stack.callback(checkpoints.close)
-        first, state, position = start(program, checkpoints, len(windows))
+        first = checkpoints.latest() or 0
         if first >= config.train.steps:
             print(f"{workdir} is complete: {first} of {config.train.steps} steps", file=sys.stderr)
             return 0
         if leader:
             _announce(program, windows, held_out, first, config)
         stopped = stack.enter_context(_sigterm())
-        advance = program.step.lower(program.abstract, abstract_batch(config, windows, program)).compile()
+        with ThreadPoolExecutor() as pool:  # compiling takes long, and each program one core for much of it
+            judging = pool.submit(compile_evaluation(config, program, held_out)) if held_out else None
+            lowered = program.step.lower(program.abstract, abstract_batch(config, windows, program))
+            stepping = pool.submit(lowered.compile)
+            state, position = start(program, checkpoints, len(windows))
+        advance, judge = stepping.result(), judging.result() if judging else None
         examples = batches_of(config, windows, position["next_example"])
         progress = None
         if leader:
@@ -100,14 +106,14 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
             pending = (step, metrics)
             position["next_example"] += config.data.batch_size
             last = _should_stop(stopped, step) or step == config.train.steps
-            due = held_out is not None and (step % config.train.eval_every == 0 or step == config.train.steps)
+            due = judge is not None and (step % config.train.eval_every == 0 or step == config.train.steps)
             if not (last or due or step % config.train.checkpoint_every == 0):
                 continue
             _report(progress, pending)
             pending = None
             with progress.pause() if progress else nullcontext():
-                if due and held_out is not None:
-                    scores = held_out_losses(config, program, state.ema, held_out)
+                if due and judge is not None and held_out is not None:
+                    scores = held_out_losses(config, program, judge, state.ema, held_out)
                     if progress:
                         progress.evaluation(step, scores)
                 if last or step % config.train.checkpoint_every == 0:
@@ -143,7 +149,7 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     program = prepare(run, spec)
     windows = open_windows(run, run.data.eval_split)
     params = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), params, program.abstract.ema)
-    return {"step": step, **held_out_losses(run, program, params, windows)}
+    return {"step": step, **held_out_losses(run, program, program.evaluate, params, windows)}
 
 
 def check_config(config: ConfigDict) -> None:
@@ -202,7 +208,9 @@ def batches_of(
     )
 
 
-def abstract_batch(config: ConfigDict, windows: data.Windows, program: Program) -> sharding.Arrays:
+def abstract_batch(
+    config: ConfigDict, windows: data.Windows, program: Program
+) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes, types and shardings of a batch, from one window."""
     window = windows.cut(int(windows.usable[0]), np.random.default_rng(0))
     size = config.data.batch_size
@@ -212,30 +220,41 @@ def abstract_batch(config: ConfigDict, windows: data.Windows, program: Program) 
     }
 
 
-def start(program: Program, checkpoints: Checkpoints, records: int) -> tuple[int, TrainState, dict[str, Any]]:
-    """Steps done, state and position of the newest checkpoint, or of a new run.
+def compile_evaluation(config: ConfigDict, program: Program, windows: data.Windows) -> Callable[[], Any]:
+    """What compiles the evaluation of held-out batches when it is called."""
+    number = jax.ShapeDtypeStruct((), np.int32, sharding=NamedSharding(program.mesh, PartitionSpec()))
+    return program.evaluate.lower(program.abstract.ema, abstract_batch(config, windows, program), number).compile
+
+
+def start(program: Program, checkpoints: Checkpoints, records: int) -> tuple[TrainState, dict[str, Any]]:
+    """State and position of the newest checkpoint, or of a new run.
 
     The position is JSON: ``next_example`` of the endless run, ``seconds`` that the run has taken, and the number of
     ``records``, whose order would change with it.
     """
     step = checkpoints.latest()
     if step is None:
-        return 0, program.init(), {"next_example": 0, "seconds": 0.0, "records": records}
+        return program.init(), {"next_example": 0, "seconds": 0.0, "records": records}
     state, position = checkpoints.restore(step, program.abstract)
     if position["records"] != records:
         print(f"warning: there were {position['records']} records, now there are {records}; their order is another",
               file=sys.stderr)  # fmt: skip
-    return step, state, {**position, "records": records}
+    return state, {**position, "records": records}
 
 
-def held_out_losses(config: ConfigDict, program: Program, params: Params, windows: data.Windows) -> dict[str, float]:
-    """Mean of every metric over ``config.train.eval_batches`` batches: always the same windows and the same noise."""
+def held_out_losses(
+    config: ConfigDict, program: Program, judge: Callable[..., Metrics], params: Params, windows: data.Windows
+) -> dict[str, float]:
+    """Mean of every metric over ``config.train.eval_batches`` batches: always the same windows and the same noise.
+
+    ``judge`` is ``program.evaluate``, or the same compiled beforehand.
+    """
     examples = batches_of(config, windows, first_example=0, shuffle=False)
     everywhere = NamedSharding(program.mesh, PartitionSpec())
     scores = []
     for number in range(config.train.eval_batches):
         batch = sharding.put_batch(next(examples), program.batch_sharding)
-        scores.append(program.evaluate(params, batch, jax.device_put(np.int32(number), everywhere)))
+        scores.append(judge(params, batch, jax.device_put(np.int32(number), everywhere)))
     fetched = jax.device_get(scores)
     return {name: float(np.mean([score[name] for score in fetched])) for name in fetched[0]}
 

@@ -16,12 +16,14 @@ TRAINING_SEED, MEASURING_SEED = 1000, 2000
 
 def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     """Adds a command's options."""
-    parser.add_argument("--music", metavar="DIR", help="a folder of recordings (ogg, mp3, wav, flac); Recital alone without")
+    parser.add_argument("--music", metavar="DIR", help="a folder of recordings to add (ogg, mp3, wav, flac)")
     parser.add_argument("--clips", type=int, help="Recital clips of each instrument (100 to train on, 40 to measure)")
     if command == "codec-train":
         parser.add_argument("--out", required=True, metavar="DIR", help="gets config.json and model.safetensors")
-        parser.add_argument("--work", metavar="DIR", help="where checkpoints go (OUT/work); a stopped run goes on there")
+        parser.add_argument("--work", metavar="DIR", help="for checkpoints (OUT/work); a stopped run goes on there")
         parser.add_argument("--steps", type=int, default=5000, help="training steps (%(default)s)")
+        parser.add_argument("--free-steps", type=int, default=500,
+                            help="of them, the first that are not quantised (%(default)s)")  # fmt: skip
         parser.add_argument("--batch", type=int, default=8, help="crops a step (%(default)s)")
         parser.add_argument("--crop-seconds", type=float, default=0.4, help="length of a crop (%(default)s)")
         parser.add_argument("--filters", type=int, default=8, help="channels of the first layer (%(default)s)")
@@ -56,10 +58,15 @@ def _train(args: argparse.Namespace) -> int:
     if tokens < 5 or abs(tokens - round(tokens)) > 1e-9:
         raise UserError(f"--crop-seconds must be at least 0.1 and a multiple of 0.02, not {args.crop_seconds:g}")
     recipe = Recipe(
-        steps=args.steps, batch=args.batch, filters=args.filters, hidden=args.hidden, seed=args.seed
+        steps=args.steps, free_steps=args.free_steps, batch=args.batch, filters=args.filters, hidden=args.hidden,
+        seed=args.seed,
     )  # fmt: skip
-    if args.steps <= recipe.free_steps:
-        raise UserError(f"--steps must be more than {recipe.free_steps}, not {args.steps}")
+    if args.steps <= args.free_steps:
+        raise UserError(f"--steps must be more than --free-steps, not {args.steps} and {args.free_steps}")
+    points = min(recipe.kmeans_batches, args.free_steps) * args.batch * round(tokens)
+    if points < recipe.entries:
+        raise UserError(f"--free-steps, --batch and --crop-seconds give {points} latents to lay codebooks on; "
+                        f"at least {recipe.entries} are needed")  # fmt: skip
     torch.set_num_threads(args.threads)
     sounds = music_sound(args.music, "train") if args.music else []
     sounds += recital_sound(args.recital_seed, args.clips or 100, INSTRUMENTS)

@@ -19,6 +19,8 @@ FLOOR = 3e-4
 QUIET = 1e-3
 """Mean magnitude of a waveform below which it counts as silence."""
 
+Scales = tuple[tuple[int, int, int], ...]
+
 
 class SpectralLoss(nn.Module):
     """Multi-scale spectral distance.
@@ -27,7 +29,7 @@ class SpectralLoss(nn.Module):
         scales: (FFT length, hop, mel bands or 0 for plain bins).
     """
 
-    def __init__(self, scales=((2048, 512, 96), (512, 128, 48), (128, 64, 0))):
+    def __init__(self, scales: Scales = ((2048, 512, 96), (512, 128, 48), (128, 64, 0))):
         super().__init__()
         self.scales = scales
         for length, _, bands in scales:
@@ -71,27 +73,25 @@ class Balancer:
     where it is quiet, drown the waveform's, and the network learns loudness over time and frequency but no pitch.
 
     Args:
-        weights: share by name.
         size: norm of the sum, should all losses pull the same way.
         decay: of the moving averages.
     """
 
-    def __init__(self, weights: dict[str, float], size: float = 0.1, decay: float = 0.98):
-        total = sum(weights.values())
-        self.shares = {name: size * weight / total for name, weight in weights.items()}
-        self.decay = decay
-        self.norms = dict.fromkeys(weights, 0.0)
+    def __init__(self, size: float = 0.1, decay: float = 0.98):
+        self.size, self.decay = size, decay
+        self.norms: dict[str, float] = {}
         self.seen = 0.0  # the averages' total weight, which is less than 1 in the beginning
 
-    def gradient(self, losses: dict[str, Tensor], made: Tensor) -> Tensor:
-        """The balanced gradient at ``made``, a leaf that the losses were computed from."""
+    def gradient(self, losses: dict[str, Tensor], shares: dict[str, float], made: Tensor) -> Tensor:
+        """The balanced gradient at ``made``, a leaf that the losses were computed from; shares by the losses' names."""
         total = torch.zeros_like(made)
         self.seen = self.decay * self.seen + (1 - self.decay)
-        for name, share in self.shares.items():
-            (gradient,) = torch.autograd.grad(losses[name], made)
+        for name, share in shares.items():
+            (gradient,) = torch.autograd.grad(losses[name], made, retain_graph=True)
             norm = float(gradient.norm())
             if norm != norm or norm == float("inf"):  # one bad batch must not end the run
                 continue
-            self.norms[name] = self.decay * self.norms[name] + (1 - self.decay) * norm
-            total += gradient * (share * self.seen / max(self.norms[name], 1e-12))
+            self.norms[name] = self.decay * self.norms.get(name, 0.0) + (1 - self.decay) * norm
+            part = self.size * share / sum(shares.values())
+            total += gradient * (part * self.seen / max(self.norms[name], 1e-12))
         return total

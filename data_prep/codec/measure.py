@@ -55,9 +55,10 @@ def load_model(codec: str) -> EncodecModel:
 @torch.inference_mode()
 def round_trip(model: EncodecModel, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Codes int64 ``[codebooks, T]`` of a sound ``[n]``, and the sound ``[n]`` decoded from them."""
+    codec: Any = model  # takes and gives more than its annotations say
     sound = torch.from_numpy(samples)[None, None]
-    codes = model.encode(sound, bandwidth=model.config.target_bandwidths[-1]).audio_codes
-    made = model.decode(codes, [None]).audio_values[0, 0]
+    codes = codec.encode(sound, bandwidth=model.config.target_bandwidths[-1]).audio_codes
+    made = codec.decode(codes, [None]).audio_values[0, 0]
     return codes[0, 0].numpy(), made[: len(samples)].numpy()
 
 
@@ -67,7 +68,8 @@ def codebook_use(codes: np.ndarray, entries: int) -> list[dict[str, float]]:
     for level in codes:
         counts = np.bincount(level, minlength=entries)
         share = counts[counts > 0] / counts.sum()
-        figures.append({"used": float((counts > 0).mean()), "perplexity": float(np.exp(-(share * np.log(share)).sum()))})
+        perplexity = float(np.exp(-(share * np.log(share)).sum()))
+        figures.append({"used": float((counts > 0).mean()), "perplexity": perplexity})
     return figures
 
 

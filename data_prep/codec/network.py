@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,16 +71,29 @@ class Network(nn.Module):
         """Sound of latents; what each convolution makes is appended to ``seen``."""
         return _run(self.decoder.values(), latents, seen) * LEVEL
 
-    def convolutions(self) -> list[nn.Module]:
+    def convolutions(self) -> list[nn.Conv1d | nn.ConvTranspose1d]:
         """Every convolution in the order in which sound passes them, encoder first."""
-        kinds = (nn.Conv1d, nn.ConvTranspose1d)
-        return [m for part in (self.encoder, self.decoder) for m in part.modules() if isinstance(m, kinds)]
+        return _convolutions(self.encoder) + _convolutions(self.decoder)
+
+    @property
+    def encoder_convolutions(self) -> int:
+        """How many of :meth:`convolutions` are the encoder's."""
+        return len(_convolutions(self.encoder))
+
+    def branch_ends(self) -> list[nn.Conv1d | nn.ConvTranspose1d]:
+        """The last convolution of every residual branch."""
+        layers: list[Any] = [*self.encoder.values(), *self.decoder.values()]
+        return [layer.block[3].conv for layer in layers if hasattr(layer, "block")]
 
 
-def _run(layers: Iterable[nn.Module], x: Tensor, seen: list[Tensor] | None) -> Tensor:
+def _convolutions(part: nn.Module) -> list[nn.Conv1d | nn.ConvTranspose1d]:
+    return [module for module in part.modules() if isinstance(module, (nn.Conv1d, nn.ConvTranspose1d))]
+
+
+def _run(layers: Iterable[Any], x: Tensor, seen: list[Tensor] | None) -> Tensor:
     """What the layers' own forward passes compute for whole tokens, with fewer copies of large arrays."""
 
-    def convolve(convolution: nn.Module, x: Tensor) -> Tensor:
+    def convolve(convolution: nn.Conv1d | nn.ConvTranspose1d, x: Tensor) -> Tensor:
         made = _convolve(convolution, x)
         if seen is not None:
             seen.append(made.clone())  # the caller's copy: activations work in place
@@ -124,7 +138,8 @@ def write_codec(network: Network, codebooks: Tensor, folder: str) -> None:
     model = EncodecModel(network.config)
     state = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
     convolutions = network.convolutions()
-    gains = {id(convolutions[0].weight): 1 / LEVEL, id(convolutions[-1].weight): LEVEL, id(convolutions[-1].bias): LEVEL}
+    first, last = convolutions[0], convolutions[-1]
+    gains = {id(first.weight): 1 / LEVEL, id(last.weight): LEVEL, id(last.bias): LEVEL}
     for part in ("encoder", "decoder"):
         for name, parameter in getattr(network, part).named_parameters():
             target, value = f"{part}.layers.{name}", parameter.detach() * gains.get(id(parameter), 1.0)

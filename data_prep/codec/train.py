@@ -7,8 +7,8 @@ checkpoint with the very steps it would have done.
 
 from __future__ import annotations
 
+import math
 import os
-import random
 from dataclasses import asdict, dataclass
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data_prep.codec.codebooks import Codebooks
-from data_prep.codec.initialise import unit_variance
+from data_prep.codec.initialise import scale_by_data
 from data_prep.codec.losses import Balancer, SpectralLoss, waveform_loss
 from data_prep.codec.network import Network, tiny_config
 from data_prep.codec.sound import TrainingCrops
@@ -34,35 +34,44 @@ class Recipe:
         kmeans_batches: how many batches before that point give the latents that codebooks are laid on.
         batch: crops a step.
         learning_rate: of AdamW (betas 0.8, 0.99), after ``warm_up`` steps; falls by a cosine to ``last_rate`` of it.
-        commitment, use, waveform, spread: weights beside the spectral distance's 1; ``spread`` holds every latent
-            channel near zero mean and unit variance, without which the latents drift away before the codebooks are
-            laid, and a few outliers then rule the commitment.
+        waveform, convergence, log: shares of the gradient on the sound (:class:`~data_prep.codec.losses.Balancer`).
+        settled, settled_waveform, settled_log: from that step on, the shares change to these. By then the waveform has
+            been found and holds; what is left is noise in quiet bands, which the logarithmic term sees.
+        commitment, use, spread: weights of what is asked of the latents; ``spread`` holds every channel near zero mean
+            and unit variance, without which the latents drift away before the codebooks are laid, and a few outliers
+            then rule the commitment.
     """
 
     steps: int = 4000
-    free_steps: int = 300
+    free_steps: int = 500
     kmeans_batches: int = 100
     batch: int = 8
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     last_rate: float = 0.01
-    warm_up: int = 100
+    warm_up: int = 50
     commitment: float = 0.25
     use: float = 0.1
-    waveform: float = 2.0
+    waveform: float = 3.0
     convergence: float = 1.0
     log: float = 1.0
+    settled: int = 1000
+    settled_waveform: float = 1.0
+    settled_log: float = 2.0
     spread: float = 1.0
     filters: int = 8
     hidden: int = 64
     codebooks: int = 4
     entries: int = 512
     seed: int = 0
-    checkpoint_every: int = 500
+    checkpoint_every: int = 250
+
+    def shares_at(self, step: int) -> dict[str, float]:
+        """Shares of the losses on the sound at a step."""
+        waveform, log = (self.waveform, self.log) if step < self.settled else (self.settled_waveform, self.settled_log)
+        return {"waveform": waveform, "convergence": self.convergence, "log": log}
 
     def rate_at(self, step: int) -> float:
         """Learning rate at a step."""
-        import math
-
         if step < self.warm_up:
             return self.learning_rate * (step + 1) / self.warm_up
         done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
@@ -76,14 +85,12 @@ class Trainer:
     def __init__(self, recipe: Recipe, crops: TrainingCrops):
         self.recipe, self.crops = recipe, crops
         torch.manual_seed(recipe.seed)
-        random.seed(recipe.seed)
         config = tiny_config(recipe.filters, recipe.hidden, recipe.codebooks, recipe.entries)
         self.network = Network(config)
         self.codebooks = Codebooks(recipe.codebooks, recipe.entries, recipe.hidden)
         self.spectral = SpectralLoss()
-        weights = {"waveform": recipe.waveform, "convergence": recipe.convergence, "log": recipe.log}
-        self.balancer = Balancer(weights)
-        unit_variance(self.network, self._sound(0), self._generator(0))
+        self.balancer = Balancer()
+        scale_by_data(self.network, self._sound(0), self._generator(0))
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, betas=(0.8, 0.99), weight_decay=0.0
         )
@@ -124,7 +131,8 @@ class Trainer:
         heard = made.detach().requires_grad_()
         on_sound = self.spectral(heard[:, 0], sound[:, 0]) | {"waveform": waveform_loss(heard[:, 0], sound[:, 0])}
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward([made, regularity], [self.balancer.gradient(on_sound, heard), None])
+        gradient = self.balancer.gradient(on_sound, recipe.shares_at(step), heard)
+        torch.autograd.backward([made, regularity], [gradient, None])
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         if torch.isfinite(norm):  # one bad batch must not end the run
             self.optimizer.step()

@@ -111,7 +111,8 @@ class _Reader:
     """Tensors by name; remembers what was asked for in vain and what nobody asked for."""
 
     def __init__(self, tensors: dict[str, np.ndarray]):
-        self.tensors, self.left, self.problems = tensors, set(tensors), []
+        self.tensors, self.left = tensors, set(tensors)
+        self.problems: list[str] = []
 
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """The tensor as float32; zeros, and a problem noted, where it is missing or of another shape."""

@@ -12,7 +12,7 @@ import soxr
 
 from mvgen.clock import FRAME_RATE
 from mvgen.metrics.geometry import Geometry
-from mvgen.metrics.motion import flow_magnitude
+from mvgen.metrics.motion import flow_magnitude, picture_change
 from mvgen.metrics.onsets import SAMPLE_RATE, onset_strength, pick_onsets
 
 UNKNOWN = "unknown"
@@ -115,6 +115,11 @@ class Seen:
     def motion(self) -> np.ndarray:
         """Mean flow magnitude, ``[T]`` (:func:`mvgen.metrics.motion.flow_magnitude`)."""
         return flow_magnitude(self.frames)
+
+    @cached_property
+    def change(self) -> np.ndarray:
+        """Mean absolute difference of consecutive frames, ``[T]`` (:func:`mvgen.metrics.motion.picture_change`)."""
+        return picture_change(self.frames)
 
     @property
     def native(self) -> tuple[np.ndarray, float]:

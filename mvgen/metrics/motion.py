@@ -1,4 +1,4 @@
-"""How much the picture moves: mean optical-flow magnitude between consecutive frames (OpenCV's Farneback)."""
+"""How much the picture moves (mean optical flow between frames, OpenCV's Farneback), and how much it changes."""
 
 from __future__ import annotations
 
@@ -27,4 +27,15 @@ def flow_magnitude(frames: np.ndarray) -> np.ndarray:
         raise ValueError("flow needs at least two frames")
     greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     means = [mean_flow(before, after) for before, after in zip(greys[:-1], greys[1:], strict=True)]
+    return np.array([means[0], *means])
+
+
+def picture_change(frames: np.ndarray) -> np.ndarray:
+    """Mean absolute difference of frames ``i - 1`` and ``i`` in grey levels, float64 ``[T]``; value 0 repeats value 1.
+
+    What lights up or is uncovered changes the picture without moving; flow sees little of it.
+    """
+    if len(frames) < 2:
+        raise ValueError("change needs at least two frames")
+    means = [float(np.mean(cv2.absdiff(after, before))) for before, after in zip(frames[:-1], frames[1:], strict=True)]
     return np.array([means[0], *means])

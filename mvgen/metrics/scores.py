@@ -130,13 +130,15 @@ def score_sync(
     """
 
     def score(seen: Seen, heard: Heard) -> dict[str, float]:
-        best = lag(seen.motion, strength_at_frames(heard.strength, len(seen.motion)))
+        strength = strength_at_frames(heard.strength, len(seen.motion))
+        best = lag(seen.motion, strength)
         onsets = heard.onsets[heard.onsets < seen.seconds]
         native, rate = seen.native
         return {
             "av_align": av_align(onsets, video_peaks(native, rate), rate),
             "beat_alignment": beats.beat_alignment(onsets, seen.motion, FRAME_RATE),
-            "lag_within_frame": float(abs(best["ms"]) <= FRAME_MS) if np.isfinite(best["ms"]) else float("nan"),
+            "lag_within_frame": _within_frame(best["ms"]),
+            "change_lag_within_frame": _within_frame(lag(seen.change, strength)["ms"]),
             "lag_value": best["value"],
         }
 
@@ -147,6 +149,10 @@ def score_sync(
         (lambda i: score(originals[0][i], originals[1][i])) if originals else None,
     )
     return table
+
+
+def _within_frame(milliseconds: float) -> float:
+    return float(abs(milliseconds) <= FRAME_MS) if np.isfinite(milliseconds) else float("nan")
 
 
 def _table(clips: Sequence[Clip]) -> ScoreTable:

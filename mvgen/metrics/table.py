@@ -37,6 +37,7 @@ METRICS = {
     "lag_within_frame": Metric(
         "Lag within one frame", "share of clips whose motion and sound fit best at |lag| <= 40 ms"
     ),
+    "change_lag_within_frame": Metric("Change lag within one frame", "the same with picture change in place of motion"),
     "lag_value": Metric("Lag correlation", "largest correlation of motion with onset strength over lags up to 1 s"),
     "places_right": Metric("Place right", "share of notes whose key, place or drum is read from the pixels"),
     "psnr": Metric("PSNR, dB", "against the reference picture", 1),

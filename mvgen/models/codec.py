@@ -76,7 +76,8 @@ class CodecConfig:
                 raise UserError(f"an EnCodec with {name}={config[name]!r} is not supported, only {wanted!r}")
         if config.get("pad_mode", "reflect") not in ("reflect", "constant", "replicate"):
             raise UserError(f"an EnCodec with pad_mode={config['pad_mode']!r} is not supported")
-        values = {name: config.get(name, defaults.get(name)) for name in cls.__dataclass_fields__ if name != "codebooks"}
+        names = [name for name in cls.__dataclass_fields__ if name != "codebooks"]
+        values = {name: config.get(name, defaults.get(name)) for name in names}
         values = {name: value for name, value in values.items() if value is not None}
         values["upsampling_ratios"] = tuple(values["upsampling_ratios"])
         values.setdefault("codebook_dim", values.get("hidden_size", cls.hidden_size))
@@ -87,7 +88,7 @@ class CodecConfig:
 
 
 def pad_time(x: Float[Array, "B n C"], left: int, right: int, mode: str) -> Float[Array, "B m C"]:
-    """Pads along time as transformers does: a reflection that would reach past the end first lengthens ``x`` by zeros."""
+    """Pads along time as transformers does: zeros first lengthen ``x`` where a reflection would reach past its end."""
     widths = ((0, 0), (left, right), (0, 0))
     if mode == "constant":
         return jnp.pad(x, widths)
@@ -183,7 +184,7 @@ class Recurrence(nnx.Module):
     def _layer(x: Array, input_kernel: Array, state_kernel: Array, bias: Array) -> Array:
         drive = jnp.einsum("bnd,dg->nbg", x, input_kernel, precision=HIGHEST) + bias
 
-        def advance(carry, drive_now):
+        def advance(carry: tuple[Array, Array], drive_now: Array) -> tuple[tuple[Array, Array], Array]:
             state, cell = carry
             gates = drive_now + jnp.matmul(state, state_kernel, precision=HIGHEST)
             admit, keep, candidate, show = jnp.split(gates, 4, axis=-1)  # torch's order: i, f, g, o
@@ -283,7 +284,9 @@ class EncodecNetwork(nnx.Module):
 
     def decode(self, codes: Int[Array, "B T K"]) -> Float[Array, "B n"]:
         """Sound from the sum of the entries."""
-        latents = sum(self.entries[level][codes[:, :, level]] for level in range(codes.shape[-1]))
+        latents = self.entries[0][codes[:, :, 0]]
+        for level in range(1, codes.shape[-1]):
+            latents = latents + self.entries[level][codes[:, :, level]]
         return self.decoder(latents)[:, :, 0]
 
 

@@ -12,8 +12,8 @@ from mvgen.errors import UserError
 def test_jsonl(tmp_path):
     lines = [
         {
-            "path": "films/a b.mp4", "clip_id": "one/two", "source_id": "s", "labels": ["violin", "piano"], "split": "test",
-            "licence": "CC0", "notes": [[0.5, 1.0, 60, 90]], "film": {"camera": [1]},
+            "path": "films/a b.mp4", "clip_id": "one/two", "source_id": "s", "labels": ["violin", "piano"],
+            "split": "test", "licence": "CC0", "notes": [[0.5, 1.0, 60, 90]], "film": {"camera": [1]},
         },
         {"path": "c.mp4", "labels": "drums"},
     ]  # fmt: skip

@@ -45,7 +45,8 @@ def write_records(folder: Path, lengths: dict[str, list[int]], spec: RecordSpec 
         records = []
         for count in frames:
             assert spec.frame_size and spec.flow_size
-            picture = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, *spec.frame_size, 3))
+            numbers = np.arange(count, dtype=np.uint8)[:, None, None, None]
+            picture = np.broadcast_to(numbers, (count, *spec.frame_size, 3))
             tokens = np.arange(2 * count) % spec.codebook_size
             record = {
                 "clip_id": f"{split}-{number}",

@@ -1,6 +1,7 @@
 """A drum kit from above and in front: five pieces, two sticks, and the pedal of the bass drum.
 
-Sticks swing up and travel on smooth paths between hits, fall in the last tenth of a second, and touch at the onset.
+Sticks spring back from a hit, travel and are raised slowly, fall in the last 80 ms, and touch 12 ms after the onset, so
+that they are fastest at it. Snare, hi-hat, tom and crash give way to the blow and come back slowly.
 What is hit lights up and shakes, more for louder hits, and calms as it sounds: a closed hi-hat at once, a crash slowly.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.recital.film.canvas import Canvas, mix
-from data_prep.recital.film.motion import Move, ease, path, ring
+from data_prep.recital.film.motion import Move, ease, path, ring, strikes
 from data_prep.recital.film.scene import SKINS, floor_colour, varied
 from data_prep.recital.score import CRASH, HAT, KICK, SNARE, TOM, Note, Score
 
@@ -18,12 +19,20 @@ RADII = {KICK: (0.185, 0.185), SNARE: (0.165, 0.115), HAT: (0.135, 0.075), TOM: 
 """Centre and half axes of each piece, scene coordinates."""
 DECAYS = {KICK: 0.10, SNARE: 0.09, HAT: 0.06, TOM: 0.14, CRASH: 0.32}
 """Seconds in which the light and the shaking fade by 1/e."""
+GIVE = {SNARE: 0.045, HAT: 0.03, TOM: 0.05, CRASH: 0.02}
+"""How far each gives way to the hardest blow, scene units; the bass drum stands fast."""
 
 SHELLS = {0: (176, 34, 40), 16: (40, 84, 168), 32: (176, 128, 72)}
 """Shells by kit: red standard, blue power, wooden jazz."""
 HANDS = ((0.26, 0.97), (0.54, 0.99))
 """Where the two hands rest."""
-LIFT = 0.16
+CONTACT = 0.012
+"""Seconds after the onset at which stick and beater are at their lowest, so that the blow is fastest at the onset."""
+REBOUND = 0.035
+"""Seconds in which a stick's speed falls by 1/e after a hit."""
+FALL = 0.08
+"""Seconds in which a stick falls, at most."""
+LIFT = 0.18
 """How high a stick is raised, at most."""
 
 
@@ -49,6 +58,7 @@ class Drums:
         self.times = times
         self.light = {piece: self._light(score, times, piece) for piece in CENTRES}
         self.shake = {piece: self._shake(score, times, piece) for piece in CENTRES}
+        self.jolt = {piece: self._jolt(score, times, piece) for piece in GIVE}
         hands = _hands_of(score)
         self.tips = [self._stick(times, hits, side) for side, hits in enumerate(hands)]
         self.pedal = self._pedal(times, [note for note in score.notes if note.pitch == KICK])
@@ -73,27 +83,37 @@ class Drums:
         return shake
 
     @staticmethod
+    def _jolt(score: Score, times: np.ndarray, piece: int) -> np.ndarray:
+        """How far a piece gives way to the blow, scene units: at once, and slowly back."""
+        hits = [note for note in score.notes if note.pitch == piece]
+        return strikes(times, [hit.onset for hit in hits], [GIVE[piece] * hit.velocity / 127 for hit in hits], 0.30)
+
+    @staticmethod
     def _stick(times: np.ndarray, hits: list[Note], side: int) -> np.ndarray:
         """The stick's tip, ``[n, 2]``: over the kit from hit to hit, raised between, down at each onset."""
         rest = np.array(HANDS[side]) + (0.03 if side == 0 else -0.03, -0.24)
         moves: list[Move] = []
-        free = -1.0
         lift = np.ones(len(times)) * 0.6
         for k, hit in enumerate(hits):
             target = _target(hit.pitch, side)
-            begins = max(free, hit.onset - 0.45)
-            moves.append((begins, max(hit.onset - 0.015, begins + 0.02), target))
-            free = hit.onset + 0.03
-            after = hits[k + 1].onset if k + 1 < len(hits) else 1e9
-            before = hits[k - 1].onset if k else -1e9
-            height = 0.55 + 0.45 * (hit.velocity - 40) / 80
-            fall = min(0.10, (hit.onset - before) / 2)
-            rise = min(0.12, (after - hit.onset) / 2)
-            # Falling it gathers speed (a square), after the hit it rebounds smoothly.
-            coming = (times >= hit.onset - fall) & (times < hit.onset)
-            lift = np.where(coming, height * (1 - (1 - (hit.onset - times) / fall) ** 2), lift)
-            going = (times >= hit.onset) & (times < after)
-            lift = np.where(going, 0.75 * height * ease((times - hit.onset) / rise), lift)
+            before = hits[k - 1].onset + CONTACT if k else hit.onset - 1.0
+            touch = hit.onset + CONTACT
+            fall = min(FALL, (touch - before) / 2)
+            height = _height(hit)
+            begins = max(before + 0.03, touch - 0.60)
+            moves.append((begins, max(touch - FALL, begins + 0.02), target))
+            # From one hit the stick springs back at once and slows down, is raised for the next, and falls faster and
+            # faster (a square).
+            sprung = 0.4 * _height(hits[k - 1]) if k else 0.6
+            raised = ease((times - before - 0.03) / max(touch - fall - before - 0.03, 0.02))
+            back = 1 - np.exp(-np.maximum(times - before, 0) / REBOUND) if k else 1.0
+            coming = (times >= before) & (times < touch)
+            lift = np.where(coming, sprung * back + (height - sprung) * raised, lift)
+            falling = (times >= touch - fall) & (times < touch)
+            lift = np.where(falling, height * (1 - (1 - (touch - times) / fall) ** 2), lift)
+        if hits:
+            since = np.maximum(times - hits[-1].onset - CONTACT, 0)
+            lift = np.where(since > 0, 0.4 * _height(hits[-1]) * (1 - np.exp(-since / REBOUND)), lift)
         tip = path(times, rest, moves)
         tip[:, 1] -= LIFT * lift
         return tip
@@ -103,10 +123,10 @@ class Drums:
         """How far the beater is from the skin, 0 (touching) to 1, at each time."""
         away = np.ones(len(times))
         for hit in hits:
-            near = np.abs(times - hit.onset)
-            coming = np.clip((hit.onset - times) / 0.09, 0, 1) ** 0.6
-            going = ease((times - hit.onset) / 0.14)
-            away = np.minimum(away, np.where(near < 0.2, np.where(times < hit.onset, coming, going), 1.0))
+            since = times - hit.onset - CONTACT
+            coming = np.clip(-since / 0.09, 0, 1) ** 0.6
+            going = 1 - np.exp(-np.maximum(since, 0) / 0.06)
+            away = np.minimum(away, np.where(since < 0, coming, going))
         return away
 
     def background(self, canvas: Canvas) -> None:
@@ -116,14 +136,14 @@ class Drums:
         steel = (120, 122, 128)
         for piece, foot in ((HAT, (0.10, 0.62)), (CRASH, (0.93, 0.56)), (TOM, (0.60, 0.56))):
             canvas.limb(CENTRES[piece], foot, 0.016, steel)
-        for piece in CENTRES:
-            self._piece(canvas, piece, 0.0, 0.0)
+        self._piece(canvas, KICK, 0.0, 0.0, 0.0)  # the others give way when struck, so they are drawn in every frame
 
-    def _piece(self, canvas: Canvas, piece: int, light: float, shake: float) -> None:
+    def _piece(self, canvas: Canvas, piece: int, light: float, shake: float, jolt: float) -> None:
         x, y = CENTRES[piece]
         rx, ry = RADII[piece]
+        y += jolt
         if piece in (HAT, CRASH):
-            tilt = shake * (16 if piece == CRASH else 9)
+            tilt = shake * (16 if piece == CRASH else 12)
             colour = mix(self.brass, (255, 252, 190), min(1.0, 1.1 * light))
             canvas.ellipse((x, y), (rx, ry), mix(colour, (0, 0, 0), 0.35), tilt)
             canvas.ellipse((x, y), (rx * 0.93, ry * 0.90), colour, tilt)
@@ -148,8 +168,9 @@ class Drums:
     def draw(self, canvas: Canvas, frame: int) -> None:
         for piece in CENTRES:
             light, shake = self.light[piece][frame], self.shake[piece][frame]
-            if light > 0.01 or abs(shake) > 0.01:
-                self._piece(canvas, piece, light, shake)
+            jolt = self.jolt[piece][frame] if piece in GIVE else 0.0
+            if piece != KICK or light > 0.01 or abs(shake) > 0.01:
+                self._piece(canvas, piece, light, shake, jolt)
         self._draw_pedal(canvas, self.pedal[frame])
         for side in (0, 1):
             self._draw_stick(canvas, self.tips[side][frame], side)
@@ -182,6 +203,11 @@ def _target(piece: int, side: int) -> np.ndarray:
     x, y = CENTRES[piece]
     aside = (-0.035 if side == 0 else 0.035) if piece in (SNARE, TOM) else 0.0
     return np.array([x + aside, y + 0.25 * RADII[piece][1]])
+
+
+def _height(hit: Note) -> float:
+    """How high a stick is raised for a hit, in parts of :data:`LIFT`: higher for a louder one."""
+    return 0.5 + 0.5 * (hit.velocity - 40) / 80
 
 
 def _hands_of(score: Score) -> tuple[list[Note], list[Note]]:

@@ -1,6 +1,7 @@
 """A keyboard from above: two octaves across the picture, hands from below, keys that light up as they go down.
 
-A key begins to go down at most 16 ms before its onset and is down at the onset; it stays down until the offset. The
+A key begins to go down at most 16 ms before its onset and is down at the onset; it stays down until the offset. Hands
+travel slowly between notes and strike from 20 ms before the onset to 35 ms after it, so that they are fastest then. The
 louder the note, the deeper its colour; it is brightest at the onset and fades a little, as the sound does. Fingers
 press white keys near their front edge and black keys near theirs, and leave the rest of the key to be seen.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.recital.film.canvas import Canvas, mix
-from data_prep.recital.film.motion import Move, held, path, ring
+from data_prep.recital.film.motion import Move, held, path, ring, strikes
 from data_prep.recital.film.scene import SKINS, floor_colour, varied
 from data_prep.recital.score import HIGHEST, LOWEST, Note, Score
 
@@ -23,8 +24,10 @@ WHITES = [pitch for pitch in range(LOWEST, HIGHEST + 1) if pitch % 12 in (0, 2, 
 KEY = (RIGHT - LEFT) / len(WHITES)
 """Width of a white key."""
 
-PALM_Y, LEAN = 0.895, 0.07
+PALM_Y, LEAN = 0.895, 0.035
 """Where the palm is for white keys, and how much nearer for black ones."""
+DIP = 0.035
+"""How far a hand drives forward with its loudest strike."""
 REACH = (-0.075, -0.115, -0.125, -0.115, -0.08)
 """How far before the palm the five fingertips hover."""
 
@@ -150,7 +153,8 @@ class Keyboard:
 class _Hand:
     """Where a hand and its five fingertips are: ``place [n, 2]`` and ``tips`` of 5 times ``[n, 2]``.
 
-    The hand stays while the next key is under one of its fingers, else it travels; it leans in to play a black key.
+    The hand stays while the next key is under one of its fingers, else it travels, from soon after the last onset until
+    70 ms before the next; it leans in to play a black key. At each onset it drives forward, more for louder notes.
     """
 
     def __init__(self, notes: list[Note], times: np.ndarray, voice: int):
@@ -158,32 +162,40 @@ class _Hand:
         moves: list[Move] = []
         x = start = key_centre(notes[0].pitch) if notes else (0.7 if voice == 0 else 0.3)
         y = PALM_Y
-        free = -1.0
+        before = -1.0
         for note in notes:
             key = key_centre(note.pitch)
             away = (key - x) / KEY
             goal_x = key - np.sign(away) * KEY if abs(away) > 2.2 else x
             goal_y = PALM_Y - (0.0 if is_white(note.pitch) else LEAN)
             if (goal_x, goal_y) != (x, y):
-                begins = max(free, note.onset - 0.30)
-                moves.append((begins, max(note.onset - 0.02, begins + 0.02), (goal_x, goal_y)))
+                begins = max(before + 0.07, note.onset - 0.60)
+                moves.append((begins, max(note.onset - 0.07, begins + 0.02), (goal_x, goal_y)))
                 x, y = goal_x, goal_y
             fingers[int(np.clip(round((key - x) / KEY) + 2, 0, 4))].append(note)
-            free = note.offset
+            before = note.onset
         self.place = path(times, (start, PALM_Y), moves)
+        forces = [DIP * (0.4 + 0.6 * (note.velocity - 40) / 80) for note in notes]
+        self.place[:, 1] -= strikes(times, [note.onset for note in notes], forces)
         self.tips = [self._fingertip(times, finger, played) for finger, played in enumerate(fingers)]
 
     def _fingertip(self, times: np.ndarray, finger: int, notes: list[Note]) -> np.ndarray:
-        """A finger hovers in front of the keys with its hand, reaches over its key, and comes back."""
+        """A finger hovers in front of the keys with its hand, strikes its key at the onset, and comes back slowly."""
         idle = self.place + ((finger - 2) * 0.95 * KEY, REACH[finger])
         tip = idle.copy()
         for k, note in enumerate(notes):
             before = notes[k - 1].offset if k else -9.0
             after = notes[k + 1].onset if k + 1 < len(notes) else 1e9
-            out = min(0.13, max(0.03, (note.onset - before) * 0.6))
-            back = min(0.15, max(0.03, (after - note.offset) * 0.4))
-            there: Move = (note.onset - out, note.onset - 0.012, (1.0,))
-            reach = path(times, (0.0,), [there, (note.offset, note.offset + back, (0.0,))])
+            back = min(0.30, max(0.03, (after - note.offset) * 0.45))
+            begins, ends = max(note.onset - 0.42, (before + note.onset) / 2), note.onset - 0.07
+            near = 0.3 if is_white(note.pitch) else 0.8
+            if ends - begins < 0.03:  # it has just played: no time to come closer slowly
+                begins, near = ends - 0.03, 0.0
+            reach = path(times, (0.0,), [
+                (begins, ends, (near,)),
+                (note.onset - 0.015, note.onset + 0.025, (1.0,)),
+                (note.offset, note.offset + back, (0.0,)),
+            ])  # fmt: skip
             goal = np.array([key_centre(note.pitch), WHITE_PRESS if is_white(note.pitch) else BLACK_PRESS])
             tip += reach * (goal - idle)
         return tip

@@ -46,6 +46,29 @@ def path(times: np.ndarray, start: Place, moves: Sequence[Move]) -> np.ndarray:
     return origins[known] + (goals[known] - origins[known]) * done
 
 
+def strikes(times: np.ndarray, onsets: Sequence[float], forces: Sequence[float], recoil: float = 0.45) -> np.ndarray:
+    """How far something is driven that strikes at each onset and comes back slowly before the next.
+
+    A stroke lasts from 10 ms before its onset to 35 ms after. The way back is slow, up to ``recoil`` seconds, and ends
+    60 ms before the next onset.
+
+    Args:
+        times: seconds, ``[n]``.
+        onsets: seconds, ascending, ``[k]``; closer than 0.1 s to one another they are one movement.
+        forces: how far each drives it, ``[k]``.
+
+    Returns:
+        float64 ``[n]``, 0 at rest.
+    """
+    moves: list[Move] = []
+    for k, (onset, force) in enumerate(zip(onsets, forces, strict=True)):
+        later = onsets[k + 1] if k + 1 < len(onsets) else 1e9
+        moves.append((onset - 0.010, onset + 0.035, (force,)))
+        if later - onset > 0.1:
+            moves.append((onset + 0.035, min(onset + 0.035 + recoil, max(later - 0.06, onset + 0.08)), (0.0,)))
+    return path(times, (0.0,), moves)[:, 0]
+
+
 def held(times: np.ndarray, onset: float, offset: float, rise: float = 0.016, fall: float = 0.03) -> np.ndarray:
     """How far down something is that is pressed from onset to offset: begins ``rise`` before, complete at the onset."""
     return np.clip((times - onset + rise) / rise, 0, 1) * np.clip((offset + fall - times) / fall, 0, 1)

@@ -2,7 +2,8 @@
 
 Four strings, the lowest nearest the player; on each, seven places a semitone apart, so that every pitch has a place of
 its own and higher pitches lie further right, then on the next string up. No string is played open. The bow sets off at
-the onset at once, in the other direction each time, faster for louder notes; between notes it stands still. The string
+the onset at once with an accent, in the other direction each time, faster for louder notes; between notes it stands
+still. Bow and finger change strings and places within 25 ms of the onset; the hand goes ahead slowly. The string
 that sounds is seen to swing under the bow, and the place where it is stopped lights up, brighter for louder notes.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.recital.film.canvas import Canvas, mix
-from data_prep.recital.film.motion import Move, held, path, ring
+from data_prep.recital.film.motion import Move, held, path, ring, strikes
 from data_prep.recital.film.scene import SKINS, floor_colour, varied
 from data_prep.recital.score import HIGHEST, LOWEST, Score
 
@@ -24,8 +25,12 @@ LOWEST_Y, STEP_Y = 0.585, 0.078
 NUT_X, BOARD_X, BOW_X, BRIDGE_X = 0.035, 0.655, 0.76, 0.90
 """Along the strings: nut, end of the fingerboard, bow, bridge."""
 BOW_LENGTH = 0.52
-STROKE = 0.20
-"""Seconds in which a stroke's speed falls by 1/e."""
+ATTACK, STROKE = 0.035, 0.30
+"""Seconds in which a stroke's speed falls by 1/e: of its accent, and of the rest."""
+ACCENT = 0.45
+"""Part of a stroke that is its accent."""
+DROP, PALM_Y = 0.03, 0.86
+"""How far the left hand drives forward at most, and where it is else."""
 
 STEEL, EBONY = (150, 150, 155), (34, 30, 32)
 GLOWS = ((255, 222, 70), (80, 220, 255), (255, 120, 190), (130, 255, 110))
@@ -43,6 +48,11 @@ def string_of(pitch: int) -> int:
 def finger_place(pitch: int) -> tuple[float, float]:
     """Where the fingertip stops the string for this pitch, scene coordinates."""
     return FIRST_X + ((pitch - LOWEST) % PLACES_PER_STRING) * STEP_X, LOWEST_Y - string_of(pitch) * STEP_Y
+
+
+def _stroke(since: np.ndarray) -> np.ndarray:
+    """How much of a bow stroke is done so long after its onset, 0..1: at once at full speed, then slower and slower."""
+    return ACCENT * (1 - np.exp(-since / ATTACK)) + (1 - ACCENT) * (1 - np.exp(-since / STROKE))
 
 
 def places(score: Score) -> list[tuple[int, float, float, float, float]]:
@@ -66,6 +76,7 @@ class Strings:
         self.sleeves = varied(rng, (70, 80, 110), 50)
         self.notes = score.notes
         self.fingertip = self._fingertip(times)
+        self.palm = self._palm(times)
         self.bow, self.contact = self._bow(times, bool(rng.integers(2)))
         self.swing = np.zeros((STRINGS, len(times)))
         for note in self.notes:
@@ -82,15 +93,27 @@ class Strings:
             self.press = np.maximum(self.press, held(times, note.onset, note.offset, 0.02, 0.05))
 
     def _fingertip(self, times: np.ndarray) -> np.ndarray:
-        """The finger is on its place from 20 ms before the onset until the offset, and travels between."""
+        """The finger stays until the offset, leaves 25 ms before the next onset and is in place 25 ms after it."""
         start = finger_place(self.notes[0].pitch) if self.notes else (FIRST_X + 3 * STEP_X, LOWEST_Y)
         moves: list[Move] = []
         free = -1.0
         for note in self.notes:
-            begins = max(free, note.onset - 0.28)
-            moves.append((begins, max(note.onset - 0.015, begins + 0.02), finger_place(note.pitch)))
+            moves.append((max(free, note.onset - 0.025), note.onset + 0.025, finger_place(note.pitch)))
             free = note.offset
         return path(times, start, moves)
+
+    def _palm(self, times: np.ndarray) -> np.ndarray:
+        """The hand, ``[n, 2]``: it travels slowly ahead of its finger and drives forward as the finger falls."""
+        start = finger_place(self.notes[0].pitch)[0] if self.notes else FIRST_X + 3 * STEP_X
+        moves: list[Move] = []
+        before = -1.0
+        for note in self.notes:
+            begins = max(before + 0.07, note.onset - 0.60)
+            moves.append((begins, max(note.onset - 0.07, begins + 0.02), (finger_place(note.pitch)[0],)))
+            before = note.onset
+        forces = [DROP * (0.4 + 0.6 * (note.velocity - 40) / 80) for note in self.notes]
+        driven = strikes(times, [note.onset for note in self.notes], forces)
+        return np.stack([path(times, (start,), moves)[:, 0] + 0.03, PALM_Y - driven], 1)
 
     def _bow(self, times: np.ndarray, down_first: bool) -> tuple[np.ndarray, np.ndarray]:
         """How much of the bow has passed the string, 0..1, and the height where it crosses, at each time."""
@@ -106,9 +129,9 @@ class Strings:
             reach = direction * min(wish, room)
             on = times >= note.onset
             length = note.offset - note.onset
-            stroke = reach * (1 - np.exp(-np.minimum(times - note.onset, length) / STROKE))
+            stroke = reach * _stroke(np.minimum(np.maximum(times - note.onset, 0.0), length))
             place = np.where(on, here + stroke, place)
-            here += reach * (1 - np.exp(-length / STROKE))
+            here += reach * float(_stroke(np.array(length)))
             direction = -direction
             after = self.notes[k + 1].onset if k + 1 < len(self.notes) else note.offset + 1.0
             if after - note.offset > 0.3:  # a rest: the bow is lifted and taken back to where there is room
@@ -117,8 +140,7 @@ class Strings:
                 place = np.where(times >= note.offset, back, place)
                 here = goal
             bridge = LOWEST_Y - string_of(note.pitch) * STEP_Y
-            begins = max(free, note.onset - 0.15)
-            moves.append((begins, max(note.onset - 0.015, begins + 0.02), (bridge,)))
+            moves.append((max(free, note.onset - 0.025), note.onset + 0.025, (bridge,)))
             free = note.offset
         first = LOWEST_Y - (string_of(self.notes[0].pitch) if self.notes else 1) * STEP_Y
         return place, path(times, (first,), moves)[:, 0]
@@ -158,22 +180,22 @@ class Strings:
                 canvas.polygon(shape, bright)
                 lit = mix(EBONY, self.glow, 0.45 * min(1.0, 4 * swing) + 0.55 * swing)
                 canvas.ellipse(self.lit_place[frame], (0.49 * STEP_X, 0.49 * STEP_Y), lit)
-        self._draw_left_hand(canvas, tip, self.press[frame])
+        self._draw_left_hand(canvas, tip, self.palm[frame], self.press[frame])
         self._draw_bow(canvas, frame)
 
-    def _draw_left_hand(self, canvas: Canvas, tip: np.ndarray, press: float) -> None:
+    def _draw_left_hand(self, canvas: Canvas, tip: np.ndarray, palm: np.ndarray, press: float) -> None:
         shade = mix(self.skin, (0, 0, 0), 0.3)
-        palm = (tip[0] + 0.03, 0.86)
-        canvas.limb((palm[0], 0.90), (palm[0] - 0.10, 1.4), 0.12, self.sleeves, 0.18)
+        canvas.limb((palm[0], palm[1] + 0.04), (palm[0] - 0.10, 1.4), 0.12, self.sleeves, 0.18)
         # The forefinger plays; the thumb is behind the neck and the other fingers wait at its edge.
-        canvas.limb((palm[0] - 0.05, 0.83), (palm[0] - 0.115, 0.715), 0.046, shade)
-        canvas.limb((palm[0] - 0.05, 0.83), (palm[0] - 0.115, 0.718), 0.036, self.skin)
+        canvas.limb((palm[0] - 0.05, palm[1] - 0.03), (palm[0] - 0.115, 0.715), 0.046, shade)
+        canvas.limb((palm[0] - 0.05, palm[1] - 0.03), (palm[0] - 0.115, 0.718), 0.036, self.skin)
         for offset, top in ((0.072, 0.715), (0.045, 0.680), (0.012, 0.668)):
-            canvas.limb((palm[0] + offset, 0.83), (palm[0] + 0.022 + offset * 1.35, top), 0.043, shade)
-            canvas.limb((palm[0] + offset, 0.83), (palm[0] + 0.022 + offset * 1.35, top + 0.003), 0.033, self.skin)
+            root, end = (palm[0] + offset, palm[1] - 0.03), (palm[0] + 0.022 + offset * 1.35, top)
+            canvas.limb(root, end, 0.043, shade)
+            canvas.limb(root, (end[0], end[1] + 0.003), 0.033, self.skin)
         tip = tip + (0.0, 0.016)  # from below, so that most of the place stays in sight
-        canvas.limb((palm[0] - 0.03, 0.82), tip, 0.046, shade, 0.036)
-        canvas.limb((palm[0] - 0.03, 0.82), tip, 0.034, self.skin, 0.026)
+        canvas.limb((palm[0] - 0.03, palm[1] - 0.04), tip, 0.046, shade, 0.036)
+        canvas.limb((palm[0] - 0.03, palm[1] - 0.04), tip, 0.034, self.skin, 0.026)
         canvas.disc(tip, 0.019 + 0.003 * press, mix(self.skin, (255, 255, 255), 0.15 + 0.25 * press))
         canvas.ellipse(palm, (0.10, 0.06), shade)
         canvas.ellipse(palm, (0.09, 0.05), self.skin)

@@ -7,10 +7,11 @@ from data_prep.recital.compose import compose
 from data_prep.recital.film import camera_knots, film, places
 from data_prep.recital.film.camera import camera_at
 from data_prep.recital.film.keyboard import is_white, key_edges
-from data_prep.recital.film.motion import ease, held, path, ring
+from data_prep.recital.film.motion import ease, held, path, ring, strikes
 from data_prep.recital.film.strings import finger_place
 from data_prep.recital.score import DRUMS, HIGHEST, INSTRUMENTS, LOWEST
 from mvgen.clock import frame_centres
+from mvgen.metrics.motion import flow_magnitude
 
 
 def test_minimum_jerk_rests_at_both_ends_and_keeps_its_places():
@@ -26,6 +27,31 @@ def test_what_is_pressed_is_down_at_the_onset_and_not_before_twenty_milliseconds
     times = np.array([0.979, 1.0, 1.5, 1.999, 2.05])
     np.testing.assert_allclose(held(times, 1.0, 2.0), [0, 1, 1, 1, 0])
     np.testing.assert_allclose(ring(np.array([0.9, 1.0, 1.2]), 1.0, 0.2), [0, 1, np.exp(-1)])
+
+
+def test_a_strike_is_fastest_at_its_onset_and_back_at_rest_before_the_next():
+    times = np.arange(0, 3, 0.001)
+    track = strikes(times, [1.0, 1.3], [0.5, 1.0])
+    assert track[times < 0.989].max() == 0 and track[1240:1290].max() < 1e-9
+    np.testing.assert_allclose(track[[1035, 1335]], [0.5, 1.0])
+    assert abs(times[np.argmax(np.diff(track))] - 1.3125) < 0.002
+    assert np.diff(track).max() > 5 * -np.diff(track).min()
+    assert np.all(strikes(times, [], []) == 0)
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_the_picture_moves_most_at_onsets_not_before(instrument):
+    offsets = np.arange(-5, 6)
+    moved = []
+    for index in range(4):
+        score = compose(14, index, instrument)
+        flow = flow_magnitude(film(score, frame_centres(150).astype(float), (64, 64)))
+        # Flow value i lies at the border between two frames, t = i / 25.
+        borders = np.array([round(note.onset * 25) for note in score.notes if 0.3 < note.onset < 5.7])
+        moved.append((flow[borders[:, None] + offsets] / flow.mean()).mean(axis=0))
+    profile = np.mean(moved, axis=0)
+    assert offsets[np.argmax(profile)] == 0
+    assert profile[5] > 1.3 * max(profile[3], profile[7])
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)

@@ -7,7 +7,7 @@ import pytest
 from mvgen.metrics import beats
 from mvgen.metrics.av_align import av_align, video_peaks
 from mvgen.metrics.lag import LATENCY, correlations, lag, strength_at_frames
-from mvgen.metrics.motion import flow_magnitude
+from mvgen.metrics.motion import flow_magnitude, picture_change
 from mvgen.metrics.onsets import HOP, SAMPLE_RATE, onset_strength
 
 
@@ -44,6 +44,14 @@ def test_flow_follows_a_moving_texture():
     assert magnitude[2] == pytest.approx(2.0, rel=0.2)
     with pytest.raises(ValueError, match="two frames"):
         flow_magnitude(frames[:1])
+
+
+def test_change_by_hand():
+    frames = np.zeros((3, 2, 2, 3), np.uint8)
+    frames[2, 0] = 30
+    np.testing.assert_allclose(picture_change(frames), [0, 0, 15])
+    with pytest.raises(ValueError, match="two frames"):
+        picture_change(frames[:1])
 
 
 @pytest.mark.parametrize("late_frames", [-7, 0, 1, 12])

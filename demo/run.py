@@ -1,0 +1,175 @@
+"""The main job from nothing to a page: Recital composed, converted, learned from, performed both ways, scored.
+
+    python demo/run.py --out runs/demo
+
+Every step is one of the public commands; a step that is done is not done again, and training goes on where it stopped.
+At the end: a table, and OUT/report.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mvgen.errors import UserError, run_command
+from mvgen.evaluate import evaluate_folders, read_manifest, write_json
+from mvgen.metrics.table import lines
+from mvgen.report import Direction, Fact, choose_examples, write_report
+
+ROOT = Path(__file__).resolve().parent.parent
+HELD_OUT_SEED, TRAIN_SEED = 100, 1
+
+
+class Steps:
+    """Runs commands one after another, shows what each took, and remembers those that are done."""
+
+    def __init__(self, out: Path):
+        self.marks = out / ".done.json"
+        self.done: dict[str, Any] = json.loads(self.marks.read_text()) if self.marks.is_file() else {}
+
+    def run(self, title: str, *command: str) -> None:
+        """Runs ``python -m command``, unless the same command has been done.
+
+        Raises:
+            UserError: it failed; its own message stands above.
+        """
+        print(f"\n== {title}\n   python -m {' '.join(command)}", flush=True)
+        if self.done.get(title, {}).get("command") == list(command):
+            print(f"   done before, in {self.done[title]['seconds']:.0f} s")
+            return
+        began = time.monotonic()
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        status = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment).returncode
+        if status:
+            raise UserError(f"the step {title!r} ended with status {status}; the same command goes on from here")
+        self.keep(title, command, time.monotonic() - began)
+
+    def keep(self, title: str, command: tuple[str, ...], seconds: float) -> None:
+        """Marks a step as done, and all that come after it as to be done again."""
+        titles = list(self.done)
+        for later in titles[titles.index(title) :] if title in titles else []:
+            del self.done[later]
+        self.done[title] = {"command": list(command), "seconds": seconds}
+        partial = self.marks.with_suffix(".partial")
+        partial.write_text(json.dumps(self.done, indent=1))
+        os.replace(partial, self.marks)
+        print(f"   {seconds:.0f} s", flush=True)
+
+    @property
+    def seconds(self) -> float:
+        """What all steps took together."""
+        return sum(step["seconds"] for step in self.done.values())
+
+
+def scores_of(out: Path) -> dict[str, dict[str, Any]]:
+    """Scores of the codec's round trip, the generated music and the generated video against the originals."""
+    cache: dict = {}
+    scores = {}
+    for part in ("codec", "music", "video"):
+        scores[part] = evaluate_folders(out / "clips", out / "generated" / part, cache=cache)
+        write_json(out / f"scores_{part}.json", scores[part])
+    return scores
+
+
+def report(out: Path, scores: dict[str, dict[str, Any]], steps: Steps, arguments: argparse.Namespace) -> None:
+    """Writes ``report.html``."""
+    generated = out / "generated"
+    held_out = json.loads((generated / "held_out.json").read_text())
+    history = [json.loads(line) for line in (out / "train" / "metrics.jsonl").read_text().splitlines()]
+    instruments = ("keyboard", "strings", "drums")
+    sound = Direction(
+        "Music from silent video",
+        "The picture is the original's, the music is generated from it. Codec: the original sound through the codec.",
+        scores["music"],
+        ("onset_f", "pitch_right", "note_f", "onset_f_sound", "av_align", "lag_within_frame"),
+        {"codec": scores["codec"]},
+        [(name, "onset_f") for name in instruments] + [("keyboard", "pitch_right")],
+    )
+    picture = Direction(
+        "Video from one image and music",
+        "The music is the original's, the picture is generated from its first frame and the music's tokens.",
+        scores["video"],
+        ("places_right", "lag_within_frame", "change_lag_within_frame", "av_align", "psnr", "ssim", "flicker", "flow_magnitude"),
+        {},
+        [(name, "places_right") for name in instruments],
+    )
+    folders = {
+        "original": out / "clips",
+        "generated music over the original picture": generated / "music",
+        "generated video over the original music": generated / "video",
+    }
+    music = "generated music over the original picture"
+    write_report(
+        out / "report.html",
+        title="mvgen on Recital",
+        lead=f"{held_out['clips']} held-out performances, after a short training on {platform.machine()} "
+        f"with {os.cpu_count()} cores.",
+        facts=[
+            Fact("command", "make demo"),
+            Fact("seeds", f"training clips {TRAIN_SEED}, held-out clips {HELD_OUT_SEED}, model and draws 0"),
+            Fact("training clips", f"{arguments.train_clips} of 6 s"),
+            Fact("time", ", ".join(f"{title} {step['seconds']:.0f} s" for title, step in steps.done.items())),
+        ],
+        directions=[sound, picture],
+        examples=choose_examples(read_manifest(out / "clips" / "manifest.jsonl"), folders, music),
+        retrieval=held_out["retrieval"],
+        history=history,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """All steps."""
+    parser = argparse.ArgumentParser(prog="python demo/run.py", description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder to work in (%(default)s)")
+    parser.add_argument("--train-clips", type=int, default=420, metavar="N", help="clips to learn from (%(default)s)")
+    parser.add_argument("--held-out-clips", type=int, default=48, metavar="N", help="clips to score (%(default)s)")
+    parser.add_argument("--config", default="configs/base.py", help="training configuration (%(default)s)")
+    parser.add_argument("--steps", type=int, help="training steps, if not the configuration's")
+    arguments = parser.parse_args(argv)
+    out: Path = arguments.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    steps = Steps(out)
+    clips, held_out, records, train = (str(out / name) for name in ("clips", "held_out", "records", "train"))
+    steps.run(
+        "compose, play and film held-out clips", "data_prep", "recital", "--out", clips,
+        "--clips", str(arguments.held_out_clips), "--seed", str(HELD_OUT_SEED), "--split", "test",
+    )  # fmt: skip
+    steps.run("convert them", "data_prep", "convert", "--input", clips, "--out", held_out)
+    steps.run("inspect the records", "data_prep", "inspect", "--records", held_out, "--report", f"{held_out}.html")
+    steps.run(
+        "render clips to learn from", "data_prep", "recital", "--records", "--out", records,
+        "--clips", str(arguments.train_clips), "--seed", str(TRAIN_SEED), "--test-percent", "5",
+    )  # fmt: skip
+    overrides = [f"--config.data.path={records}"]
+    overrides += [f"--config.train.steps={arguments.steps}"] if arguments.steps else []
+    steps.run("train", "mvgen.main", f"--config={arguments.config}", f"--workdir={train}", *overrides)
+    steps.run(
+        "perform both ways", "mvgen.generate", "records", "--checkpoint", train, "--records", held_out,
+        "--out", str(out / "generated"), "--originals", clips,
+    )  # fmt: skip
+    steps.run("export", "mvgen.export", "--checkpoint", train, "--format", "safetensors", "--out", str(out / "export"))
+    print("\n== score", flush=True)
+    scoring = time.monotonic()
+    scores = scores_of(out)
+    report(out, scores, steps, arguments)
+    titles = {"codec": "codec alone (the ceiling)", "music": "music from video", "video": "video from image and music"}
+    for part, title in titles.items():
+        print(f"\n-- {title}")
+        print("\n".join(lines(scores[part]["summary"])))
+    retrieval = json.loads((out / "generated" / "held_out.json").read_text())["retrieval"]
+    print("\n-- retrieval\n" + "\n".join(f"{name:30s} {value:.3f}" for name, value in retrieval.items()))
+    print(f"\nscored in {time.monotonic() - scoring:.0f} s; steps took {steps.seconds:.0f} s in all, this run "
+          f"{time.monotonic() - began:.0f} s\nlook at {out / 'report.html'}")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

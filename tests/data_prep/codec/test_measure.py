@@ -1,0 +1,126 @@
+"""The measures, on sounds whose answers are known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from data_prep.__main__ import main
+from data_prep.codec.measure import (
+    codebook_use,
+    detect_onsets,
+    load_model,
+    log_mel,
+    moments,
+    note_pitches,
+    onset_f,
+    read_pitch,
+    round_trip,
+    si_sdr,
+)
+from data_prep.codec.sound import TRAINING_SHARE, music_sound, recital_sound
+from mvgen.errors import UserError
+
+
+def test_codebook_use_by_hand():
+    codes = np.array([[0, 0, 0, 0], [0, 1, 2, 3]])
+    first, second = codebook_use(codes, entries=8)
+    assert first == {"used": 1 / 8, "perplexity": pytest.approx(1.0)}
+    assert second == {"used": 1 / 2, "perplexity": pytest.approx(4.0)}
+
+
+def test_si_sdr_by_hand():
+    true = np.array([1.0, -1.0, 1.0, -1.0])
+    noise = np.array([1.0, 1.0, -1.0, -1.0])  # orthogonal to it and as large
+    assert si_sdr(true + 0.1 * noise, true) == pytest.approx(20.0)
+    assert si_sdr(3 * (true + 0.1 * noise), true) == pytest.approx(20.0)
+    assert np.isnan(si_sdr(noise, np.zeros(4)))
+
+
+def test_log_mel_of_a_louder_sound_is_higher_by_its_gain():
+    sound = 0.1 * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    np.testing.assert_allclose(log_mel(2 * sound) - log_mel(sound), 20 * np.log10(2), atol=1e-3)
+
+
+def test_moments_join_chords():
+    notes = np.array([[1.0, 2, 60], [0.5, 1, 62], [1.01, 2, 64], [1.2, 2, 65]])
+    np.testing.assert_allclose(moments(notes), [0.5, 1.0, 1.2])
+    assert len(moments(np.zeros((0, 3)))) == 0
+
+
+def test_onset_f_by_hand():
+    assert onset_f(np.array([1.0, 2.0]), np.array([1.02, 3.0])) == pytest.approx(0.5)
+    assert np.isnan(onset_f(np.zeros(0), np.zeros(0)))
+
+
+@pytest.mark.parametrize("instrument", ["keyboard", "strings"])
+def test_pitch_and_onsets_are_read_from_untouched_recital(instrument):
+    """The measure itself: on sound that no codec has touched it must be nearly perfect."""
+    right = total = 0
+    scores = []
+    for sound in recital_sound(5, 4, (instrument,), voices=1):
+        pitches = note_pitches(sound.samples, sound.notes)
+        right, total = right + (pitches[:, 0] == pitches[:, 1]).sum(), total + len(pitches)
+        scores.append(onset_f(moments(sound.notes), detect_onsets(sound.samples)))
+    assert total > 20 and right / total >= 0.98
+    assert np.mean(scores) >= 0.9
+
+
+def test_silence_has_no_pitch():
+    assert read_pitch(np.zeros(32_000, np.float32), 0.1, 0.5) == 0
+
+
+def test_packaged_codec_keeps_notes():
+    """Not the figures of docs/codec.md, only that the weights in the package are the trained ones."""
+    model = load_model("encodec_tiny")
+    right = total = 0
+    for sound in recital_sound(6, 3, ("keyboard", "strings"), voices=1):
+        codes, made = round_trip(model, sound.samples)
+        assert codes.shape == (4, 300) and made.shape == sound.samples.shape
+        pitches = note_pitches(made, sound.notes)
+        right, total = right + (pitches[:, 0] == pitches[:, 1]).sum(), total + len(pitches)
+    assert right / total >= 0.9
+
+
+def test_music_is_split_in_time(tmp_path):
+    tone = 0.1 * np.sin(np.arange(44_100 * 8) / 20)
+    soundfile.write(tmp_path / "a.wav", np.stack([tone, tone], 1), 44_100)
+    soundfile.write(tmp_path / "vibe_ace.ogg", tone, 44_100)
+    train, held_out = music_sound(str(tmp_path), "train"), music_sound(str(tmp_path), "held-out")
+    assert [sound.name for sound in train] == ["a"]
+    assert [sound.name for sound in held_out] == ["a", "vibe_ace"]
+    assert len(train[0].samples) == round(TRAINING_SHARE * 8 * 32_000)
+    assert len(train[0].samples) + len(held_out[0].samples) == 8 * 32_000
+
+
+def test_bad_music_folder_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        music_sound(str(tmp_path / "none"), "train")
+    with pytest.raises(UserError, match="no sound file"):
+        music_sound(str(tmp_path), "train")
+    (tmp_path / "bad.wav").write_text("not a sound")
+    with pytest.raises(UserError, match="bad.wav"):
+        music_sound(str(tmp_path), "train")
+
+
+def test_commands_train_and_measure(tmp_path, capsys):
+    codec = str(tmp_path / "codec")
+    small = ["--filters", "4", "--hidden", "16", "--batch", "4", "--crop-seconds", "0.2", "--clips", "1"]
+    assert main(["codec-train", "--out", codec, "--steps", "30", "--free-steps", "20", *small]) == 0
+    assert main(["codec-measure", "--codec", codec, "--clips", "2", "--json", str(tmp_path / "figures.json")]) == 0
+    assert "| codebook |" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert set(figures["kinds"]) == {"keyboard", "strings", "drums"}
+    assert len(figures["codebooks"]["recital"]) == 4
+    assert 0 <= figures["kinds"]["keyboard"]["onset_f"] <= 1
+
+
+def test_bad_options_are_refused(tmp_path):
+    for wrong in (["--clips", "0"], ["--crop-seconds", "0.33"], ["--steps", "10"], ["--free-steps", "2"]):
+        with pytest.raises(UserError):
+            main(["codec-train", "--out", str(tmp_path), *wrong])
+    with pytest.raises(UserError, match="nowhere"):
+        main(["codec-measure", "--codec", str(tmp_path / "nowhere"), "--clips", "1"])

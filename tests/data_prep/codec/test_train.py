@@ -1,0 +1,145 @@
+"""A few real training steps: the loss falls, a stopped run goes on exactly, the file is transformers' own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import EncodecModel
+
+from data_prep.codec.losses import Balancer, SpectralLoss, waveform_loss
+from data_prep.codec.network import LEVEL, Network, tiny_config, write_codec
+from data_prep.codec.sound import Sound, TrainingCrops, level_of
+from data_prep.codec.train import Recipe, Trainer, train
+from mvgen.errors import UserError
+
+SMALL = dict(filters=4, hidden=16, codebooks=2, entries=16, batch=4, kmeans_batches=8, warm_up=5)
+
+
+def tones(kind: str, count: int, seed: int) -> list[Sound]:
+    """Half-second notes of decaying partials, two seconds a sound."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(16_000) / 32_000
+    sounds = []
+    for index in range(count):
+        notes, parts = [], []
+        for place, pitch in enumerate(rng.integers(48, 73, 4)):
+            frequency = 440 * 2 ** ((pitch - 69) / 12)
+            wave = sum(np.sin(2 * np.pi * h * frequency * time) / h for h in (1, 2, 3)) * np.exp(-4 * time)
+            parts.append(0.2 * wave)
+            notes.append((place / 2, place / 2 + 0.45, pitch))
+        sounds.append(Sound(f"{kind}-{index}", kind, np.concatenate(parts).astype(np.float32), np.array(notes), 1))
+    return sounds
+
+
+def crops(seed: int = 0) -> TrainingCrops:
+    return TrainingCrops(tones("keyboard", 4, 0) + tones("music", 2, 1), {"keyboard": 0.7, "music": 0.3}, seed, 0.2)
+
+
+def test_crops_depend_on_seed_and_step_alone():
+    once, again = crops().batch(7, 5), crops().batch(7, 5)
+    assert once.shape == (5, 1, 6400) and once.dtype == np.float32
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(once, crops().batch(8, 5)) and not np.array_equal(once, crops(1).batch(7, 5))
+
+
+def test_crops_balance_loudness():
+    quiet, loud = tones("strings", 1, 2)[0], tones("drums", 1, 3)[0]
+    quiet = Sound("q", "strings", 0.01 * quiet.samples, quiet.notes, 1)
+    drawn = TrainingCrops([quiet, loud], {"strings": 1, "drums": 1}, 0, 0.5, gain_db=(0, 0)).batch(0, 64)
+    levels = [level_of(crop[0]) for crop in drawn]
+    assert max(levels) < 5 * min(levels)
+
+
+def test_no_sound_is_one_clear_line():
+    with pytest.raises(UserError, match="no sound"):
+        TrainingCrops([], {"music": 1.0}, 0)
+
+
+def test_training_reduces_the_loss_before_and_after_quantisation():
+    trainer = Trainer(Recipe(steps=120, free_steps=60, learning_rate=3e-3, **SMALL), crops())
+    seen = [trainer.advance() for _ in range(120)]
+
+    def mean(name: str, start: int, stop: int) -> float:
+        return float(np.mean([losses[name] for losses in seen[start:stop]]))
+
+    assert mean("log", 50, 60) < 0.8 * mean("log", 0, 5)
+    assert mean("waveform", 50, 60) < 0.95 * mean("waveform", 0, 5)
+    # Quantisation costs something, and training goes on through it.
+    assert mean("log", 110, 120) < 0.8 * mean("log", 0, 5)
+    assert "commitment" in seen[-1] and "commitment" not in seen[0]
+
+
+def test_stopped_run_goes_on_exactly(tmp_path):
+    recipe = Recipe(steps=24, free_steps=10, checkpoint_every=6, **SMALL)
+    whole = Trainer(recipe, crops())
+    train(whole, str(tmp_path / "whole"))
+    stopped = Trainer(recipe, crops())
+    for _ in range(8):  # past the first checkpoint's place, before k-means
+        stopped.advance()
+        if stopped.step == 6:
+            (tmp_path / "cut").mkdir()
+            stopped.save(str(tmp_path / "cut"))
+    resumed = Trainer(recipe, crops())
+    train(resumed, str(tmp_path / "cut"))
+    for name, value in whole.network.state_dict().items():
+        torch.testing.assert_close(resumed.network.state_dict()[name], value, rtol=0, atol=0)
+    torch.testing.assert_close(resumed.codebooks.entries, whole.codebooks.entries, rtol=0, atol=0)
+    with pytest.raises(UserError, match="learning_rate"):
+        Trainer(Recipe(steps=24, free_steps=10, learning_rate=1e-3, **SMALL), crops()).resume(str(tmp_path / "cut"))
+
+
+def test_written_codec_is_what_was_trained(tmp_path):
+    trainer = Trainer(Recipe(steps=30, free_steps=10, **SMALL), crops())
+    for _ in range(30):
+        trainer.advance()
+    write_codec(trainer.network, trainer.codebooks.entries, str(tmp_path))
+    model, report = EncodecModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report.values())
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    sound = torch.from_numpy(crops().batch(99, 4))
+    with torch.no_grad():
+        codes = model.encode(sound, bandwidth=model.config.target_bandwidths[-1]).audio_codes[0]
+        expected = trainer.codebooks.encode(trainer.network.encode(sound)).transpose(0, 1)
+        made = model.decode(codes[None], [None]).audio_values
+        latents = sum(trainer.codebooks.entries[level][codes[:, level]] for level in range(2)).transpose(1, 2)
+        true = trainer.network.decode(latents)
+    assert codes.shape == expected.shape == (4, 2, 10)
+    assert (codes == expected).float().mean() > 0.95  # float16 moves a few
+    torch.testing.assert_close(made, true, atol=0.02 * float(true.abs().max()), rtol=0)
+
+
+def test_network_is_transformers_own():
+    torch.manual_seed(0)
+    network = Network(tiny_config(filters=4, hidden=16))
+    sound = LEVEL * torch.randn(2, 1, 640 * 9)
+    latents = sound / LEVEL
+    for layer in network.encoder.values():
+        latents = layer(latents)
+    torch.testing.assert_close(network.encode(sound), latents, rtol=1e-4, atol=1e-5)
+    made = latents
+    for layer in network.decoder.values():
+        made = layer(made)
+    torch.testing.assert_close(network.decode(latents), made * LEVEL, rtol=1e-4, atol=1e-5)
+
+
+def test_losses_are_zero_for_the_same_and_relative():
+    generator = torch.Generator().manual_seed(0)
+    true = 0.1 * torch.randn(2, 6400, generator=generator)
+    spectral = SpectralLoss()
+    assert all(value.item() == 0 for value in spectral(true, true).values())
+    other = 0.1 * torch.randn(2, 6400, generator=generator)
+    assert spectral(other, true)["log"] < spectral(0.01 * other, true)["log"]
+    torch.testing.assert_close(waveform_loss(torch.zeros_like(true), true).item(), 1.0, rtol=0.02, atol=0)
+    torch.testing.assert_close(
+        waveform_loss(0.3 * true, true).item(), waveform_loss(3 * true, 10 * true).item(), rtol=0.02, atol=0
+    )
+
+
+def test_balancer_gives_each_loss_its_share():
+    balancer = Balancer(size=1.0)
+    for _ in range(5):
+        made = torch.zeros(4, requires_grad=True)
+        losses = {"small": 1e-6 * made[0], "large": 1e6 * made[1]}
+        gradient = balancer.gradient(losses, {"small": 3.0, "large": 1.0}, made)
+    torch.testing.assert_close(gradient, torch.tensor([0.75, 0.25, 0.0, 0.0]))

@@ -1,0 +1,121 @@
+"""The command line of generation: files of the right length and seed, folders for a split, clear errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mvgen import checkpoint, generate, step
+from mvgen.errors import UserError
+from mvgen.media import probe, read_sound, write_video, write_wav
+from mvgen.records import RecordSpec
+from tests.mvgen.synthetic import preset, write_records
+
+SPEC = RecordSpec(codebooks=4, codebook_size=512, frame_size=(16, 16), flow_size=(4, 4), codec="encodec_tiny")
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a fresh model of the debug preset."""
+    folder = tmp_path_factory.mktemp("run")
+    config = preset("debug", "")
+    params = nnx.to_pure_dict(nnx.state(step.make_model(config, SPEC), nnx.Param))
+    optimizer, _ = step.make_optimizer(config)
+    state = step.TrainState(jnp.int32(1), jnp.int32(0), params, params, optimizer.init(params))
+    checkpoint.write_description(folder, config, {"spec": SPEC.to_json()})
+    saved = checkpoint.Checkpoints(folder)
+    saved.save(1, state, {})
+    saved.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def performance(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A filmed performance of 0.84 s: a square that moves, a tone."""
+    frames = np.zeros((21, 48, 64, 3), np.uint8)
+    for number in range(21):
+        frames[number, 10:20, 2 * number : 2 * number + 10] = 200
+    sound = 0.3 * np.sin(2 * np.pi * 440 * np.arange(round(0.84 * 44100)) / 44100)
+    path = tmp_path_factory.mktemp("media") / "performance.mp4"
+    write_video(path, frames, sound.astype(np.float32), 44100)
+    return path
+
+
+def test_music_lasts_as_long_as_the_video_and_hangs_on_the_seed(
+    workdir: Path, performance: Path, tmp_path: Path
+) -> None:
+    def play(name: str, seed: int) -> bytes:
+        out = tmp_path / name
+        generate.main(
+            ["music", "--checkpoint", str(workdir), "--video", str(performance), "--out", str(out), "--seed", str(seed)]
+        )
+        return out.read_bytes()
+
+    assert play("a.wav", 1) == play("b.wav", 1) != play("c.wav", 2)
+    assert len(read_sound(tmp_path / "a.wav", 32000)) == 21 * 1280
+    play("a.mp4", 1)
+    info = probe(tmp_path / "a.mp4")
+    assert info.has_picture and info.has_sound and info.frame_rate == 25
+
+
+def test_video_lasts_as_long_as_the_music(workdir: Path, performance: Path, tmp_path: Path) -> None:
+    write_wav(tmp_path / "music.wav", np.zeros(32000, np.float32), 32000)
+    out = tmp_path / "film.mp4"
+    generate.main(
+        ["video", "--checkpoint", str(workdir), "--image", str(performance), "--audio", str(tmp_path / "music.wav"),
+         "--out", str(out), "--steps", "2"]
+    )  # fmt: skip
+    info = probe(out)
+    assert info.has_picture and info.has_sound and abs(info.duration - 1.0) < 0.03
+
+
+def test_a_split_is_performed_into_folders(workdir: Path, tmp_path: Path) -> None:
+    records = write_records(tmp_path / "records", {"test": [12, 12, 25, 4]}, SPEC)
+    generate.main(["records", "--checkpoint", str(workdir), "--records", str(records), "--out", str(tmp_path / "out")])
+    names = {"test-0.mp4", "test-1.mp4", "test-2.mp4"}  # the last is shorter than a window
+    for part in ("codec", "music", "video"):
+        assert {path.name for path in (tmp_path / "out" / part).iterdir()} == names
+    summary = json.loads((tmp_path / "out" / "held_out.json").read_text())
+    assert summary["clips"] == 3 and 0 <= summary["retrieval"]["video_to_music_r1"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["music", "--video", "{performance}", "--out", "x.avi"], "end its name with"),
+        (["music", "--video", "{performance}", "--out", "nowhere/x.mp4"], "does not exist"),
+        (["music", "--video", "{text}", "--out", "{out}"], "not"),
+        (["music", "--video", "missing.mp4", "--out", "{out}"], "missing.mp4"),
+        (["music", "--video", "{performance}", "--out", "{out}", "--temperature", "-1"], "--temperature"),
+        (["video", "--image", "{text}", "--audio", "{performance}", "--out", "{out}"], "not"),
+        (["video", "--image", "{performance}", "--audio", "{text}", "--out", "{out}"], "not"),
+        (
+            ["video", "--image", "{performance}", "--audio", "{performance}", "--out", "{out}", "--steps", "0"],
+            "--steps",
+        ),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_written(
+    workdir: Path, performance: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no video at all\n" * 100)
+    places = {"performance": performance, "text": text, "out": tmp_path / "out.mp4"}
+    words = [word.format(**places) for word in arguments]
+    with pytest.raises(UserError, match=said):
+        generate.main([words[0], "--checkpoint", str(workdir), *words[1:]])
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_what_is_no_checkpoint_is_one_clear_line(performance: Path, tmp_path: Path) -> None:
+    command = ["music", "--checkpoint", str(tmp_path), "--video", str(performance), "--out", str(tmp_path / "x.mp4")]
+    ended = subprocess.run([sys.executable, "-m", "mvgen.generate", *command], capture_output=True, text=True)
+    assert ended.returncode == 2 and ended.stdout == ""
+    assert len(ended.stderr.strip().splitlines()) == 1 and "checkpoint" in ended.stderr
