@@ -68,12 +68,12 @@ def get_config() -> ConfigDict:
     config.optimizer.final_fraction = 0.05  # cosine decay ends at this share of learning_rate
 
     config.train = ConfigDict()
-    config.train.steps = 1000
+    config.train.steps = 900
     config.train.ema = 0.995  # decay of the averaged parameters used for evaluation and generation
     config.train.log_every = 10  # steps between lines of progress and TensorBoard scalars
-    config.train.eval_every = 500  # steps between evaluations of the losses on eval_split; 0: never
+    config.train.eval_every = 450  # steps between evaluations of the losses on eval_split; 0: never
     config.train.eval_batches = 8
-    config.train.checkpoint_every = 500  # steps
+    config.train.checkpoint_every = 450  # steps
     config.train.keep_checkpoints = 2
     config.train.compilation_cache = ""  # folder where compiled programs are kept for the next start; "": none
 

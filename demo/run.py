@@ -96,7 +96,10 @@ def report(out: Path, scores: dict[str, dict[str, Any]], steps: Steps, arguments
         "Video from one image and music",
         "The music is the original's, the picture is generated from its first frame and the music's tokens.",
         scores["video"],
-        ("places_right", "lag_within_frame", "change_lag_within_frame", "av_align", "psnr", "ssim", "flicker", "flow_magnitude"),
+        (
+            "places_right", "lag_within_frame", "change_lag_within_frame", "av_align",
+            "psnr", "ssim", "flicker", "flow_magnitude",
+        ),  # fmt: skip
         {},
         [(name, "places_right") for name in instruments],
     )
@@ -128,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     """All steps."""
     parser = argparse.ArgumentParser(prog="python demo/run.py", description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder to work in (%(default)s)")
-    parser.add_argument("--train-clips", type=int, default=420, metavar="N", help="clips to learn from (%(default)s)")
+    parser.add_argument("--train-clips", type=int, default=360, metavar="N", help="clips to learn from (%(default)s)")
     parser.add_argument("--held-out-clips", type=int, default=48, metavar="N", help="clips to score (%(default)s)")
     parser.add_argument("--config", default="configs/base.py", help="training configuration (%(default)s)")
     parser.add_argument("--steps", type=int, help="training steps, if not the configuration's")

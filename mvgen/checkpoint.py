@@ -132,12 +132,17 @@ def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, int]:
     return given, max(steps)
 
 
-def load_params(checkpoint: str | os.PathLike[str], ema: bool = True) -> tuple[Params, ConfigDict, dict[str, Any]]:
-    """Parameters of a checkpoint on the first device, its configuration, and its records' description.
+def load_params(
+    checkpoint: str | os.PathLike[str], ema: bool = True
+) -> tuple[nnx.GraphDef, Params, ConfigDict, dict[str, Any]]:
+    """Parameters of a checkpoint, on the first device.
 
     Args:
         checkpoint: a working folder (its newest checkpoint), or ``WORKDIR/checkpoints/STEP``.
         ema: the averaged parameters, or else the last ones.
+
+    Returns:
+        The model without its parameters, the parameters, the run's configuration, and its records' description.
 
     Raises:
         UserError: it is not a checkpoint, or does not hold the parameters that its configuration describes.
@@ -145,7 +150,7 @@ def load_params(checkpoint: str | os.PathLike[str], ema: bool = True) -> tuple[P
     workdir, step = find(checkpoint)
     config, records = read_description(workdir)
     try:
-        _, params = abstract_model(config, RecordSpec.from_json(records["spec"]))
+        graphdef, params = abstract_model(config, RecordSpec.from_json(records["spec"]))
     except (TypeError, AttributeError, KeyError) as error:
         raise UserError(f"{workdir / CONFIG_FILE} is of another version of mvgen: {_first_line(error)}") from error
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -164,15 +169,13 @@ def load_params(checkpoint: str | os.PathLike[str], ema: bool = True) -> tuple[P
             (restored,) = reader.restore(folder, args=restore).values()
     except Exception as error:  # damaged files raise whatever the storage library has
         raise UserError(f"the checkpoint {folder.parent} cannot be read: {_first_line(error)}") from error
-    return restored, config, records
+    return graphdef, restored, config, records
 
 
 def load_model(checkpoint: str | os.PathLike[str], ema: bool = True) -> tuple[MVGen, ConfigDict, RecordSpec]:
     """The model of a checkpoint; see :func:`load_params`."""
-    params, config, records = load_params(checkpoint, ema)
-    spec = RecordSpec.from_json(records["spec"])
-    graphdef, _ = abstract_model(config, spec)
-    return nnx.merge(graphdef, params), config, spec
+    graphdef, params, config, records = load_params(checkpoint, ema)
+    return nnx.merge(graphdef, params), config, RecordSpec.from_json(records["spec"])
 
 
 def check_same_model(workdir: Path, config: ConfigDict, records: dict[str, Any]) -> None:

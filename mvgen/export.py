@@ -45,7 +45,7 @@ def export_safetensors(checkpoint: str | os.PathLike[str], out: str | os.PathLik
     out = Path(out)
     if out.exists():
         raise UserError(f"{out} is there already; name a new folder for --out")
-    params, config, records = load_params(checkpoint, ema)
+    _, params, config, records = load_params(checkpoint, ema)
     tensors = {tensor_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
     partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
     try:

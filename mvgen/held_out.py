@@ -32,6 +32,7 @@ from mvgen.music import generate_music, video_latents
 from mvgen.records import RecordSource
 from mvgen.video import Filming, audio_latents, generate_video
 
+
 def groups(source: RecordSource, window: int, batch: int) -> Iterator[list[dict[str, Any]]]:
     """Records of equal length together, at most ``batch`` at a time, without those shorter than ``window`` frames."""
     waiting: dict[int, list[dict[str, Any]]] = {}

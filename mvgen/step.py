@@ -111,15 +111,17 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         UserError: the configuration contradicts itself or the records.
         ValueError: a parameter that no sharding rule matches.
     """
-    graphdef, _ = abstract_model(config, spec)
+    graphdef, param_shapes = abstract_model(config, spec)
     optimizer, schedule = make_optimizer(config)
     loss_config = LossConfig.from_config(config)
 
-    def init() -> TrainState:
-        params = nnx.to_pure_dict(nnx.state(make_model(config, spec), nnx.Param))
+    def first_state(params: Params) -> TrainState:
         zero = jnp.zeros((), jnp.int32)
         # The average is a copy, not the same array: both are donated at every step.
         return TrainState(zero, zero, params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+
+    def init() -> TrainState:
+        return first_state(nnx.to_pure_dict(nnx.state(make_model(config, spec), nnx.Param)))
 
     def loss_of(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
         return total_loss(nnx.merge(graphdef, params), batch, key, loss_config)
@@ -149,7 +151,7 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         key = jax.random.fold_in(jax.random.key(config.seed), number)
         return total_loss(nnx.merge(graphdef, params), batch, key, loss_config, train=False)[1]
 
-    shapes = jax.eval_shape(init)
+    shapes = jax.eval_shape(first_state, param_shapes)
     placed = sharding.shardings(shapes, mesh)
     abstract = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes, placed)
     everywhere = NamedSharding(mesh, jax.sharding.PartitionSpec())

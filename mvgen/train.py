@@ -139,7 +139,7 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
         UserError: no checkpoint there, or the records are not such as it was trained on.
     """
     _, step = find(workdir)
-    params, run, trained_on = load_params(workdir)
+    _, params, run, trained_on = load_params(workdir)
     run.data.path = config.data.path or run.data.path
     run.data.eval_split, run.train.eval_batches = config.data.eval_split, config.train.eval_batches
     check_config(run)

@@ -11,8 +11,8 @@ def latents_of(batch: int, length: int, dimension: int, seed: int) -> torch.Tens
     return torch.randn(batch, dimension, length, generator=torch.Generator().manual_seed(seed))
 
 
-def laid(levels: int = 3, entries: int = 32, dimension: int = 8) -> Codebooks:
-    books = Codebooks(levels, entries, dimension)
+def laid(levels: int = 3, entries: int = 32, dimension: int = 8, decay: float = 0.9) -> Codebooks:
+    books = Codebooks(levels, entries, dimension, decay)
     points = latents_of(1, 2000, dimension, seed=0)[0].T
     books.lay(points, points_a_batch=100, generator=torch.Generator().manual_seed(0))
     return books
@@ -43,7 +43,7 @@ def test_gradients_pass_straight_through():
 def test_entries_follow_the_data():
     books = laid(levels=1)
     centre = 5.0
-    for seed in range(300):
+    for seed in range(80):
         books(latents_of(2, 50, 8, seed) * 0.1 + centre, torch.Generator().manual_seed(seed))
     assert (books.entries.mean() - centre).abs() < 0.5
 
@@ -52,7 +52,7 @@ def test_dead_entries_restart_on_the_batch():
     books = laid(levels=1)
     books.entries[0, :30] += 1000.0  # nothing will ever fall to these
     books.sums[0, :30] = books.entries[0, :30] * books.counts[0, :30, None]
-    for seed in range(400):
+    for seed in range(80):
         books(latents_of(2, 50, 8, seed), torch.Generator().manual_seed(seed))
     books.eval()
     used = torch.unique(books.encode(latents_of(20, 100, 8, seed=999)))

@@ -77,7 +77,7 @@ def test_packaged_codec_keeps_notes():
     """Not the figures of docs/codec.md, only that the weights in the package are the trained ones."""
     model = load_model("encodec_tiny")
     right = total = 0
-    for sound in recital_sound(6, 3, ("keyboard", "strings"), voices=1):
+    for sound in recital_sound(6, 2, ("keyboard", "strings"), voices=1):
         codes, made = round_trip(model, sound.samples)
         assert codes.shape == (4, 300) and made.shape == sound.samples.shape
         pitches = note_pitches(made, sound.notes)

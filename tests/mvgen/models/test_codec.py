@@ -15,9 +15,9 @@ from mvgen.interop.encodec import codec_folder, codec_hash, load_encodec
 from mvgen.models.codec import Codec
 
 ARCHITECTURES = {
-    # MusicGen's codec with fewer channels and real LSTM layers.
+    # MusicGen's codec with fewer channels, one stage less, and real LSTM layers.
     "musicgen": dict(use_causal_conv=False, use_conv_shortcut=False, num_lstm_layers=2, sampling_rate=32_000,
-                     upsampling_ratios=[8, 5, 4, 4], target_bandwidths=[1.2]),
+                     upsampling_ratios=[8, 5, 4], target_bandwidths=[2.4]),
     # The 24 kHz codec's features, and others that nothing published uses together.
     "causal": dict(use_causal_conv=True, use_conv_shortcut=True, num_lstm_layers=1, sampling_rate=24_000,
                    upsampling_ratios=[5, 4, 3], target_bandwidths=[9.6], num_residual_layers=2, kernel_size=5,
