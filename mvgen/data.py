@@ -8,10 +8,9 @@ position of a run is one number, and resuming on another number of hosts goes on
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import grain
 import numpy as np
@@ -26,6 +25,9 @@ Batch = dict[str, np.ndarray]
 """Feature name to array with a leading batch axis: ``tokens`` int32 ``[batch, 2 time, codebooks]``, ``frames`` uint8
 ``[batch, time, height, width, 3]``, and where used ``flow`` float16 ``[batch, time, h, w, 2]`` and ``semantic`` float16
 ``[batch, time, dim]``."""
+
+Batches: TypeAlias = grain.DatasetIterator
+"""An iterator of batches, with ``close``."""
 
 
 def window_frames(seconds: float) -> int:
@@ -120,8 +122,8 @@ def batches(
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
-) -> Iterator[Batch]:
-    """Endless batches, read ahead.
+) -> Batches:
+    """Endless batches, read ahead; ``close`` ends the reading.
 
     Every record is used once before any is used again, in a new order each time and with a new window each time.
     Batches run over the ends of these rounds, so none is ever short.

@@ -1,7 +1,7 @@
 """Flow matching of frames: the path from noise to picture, its loss, and the sampler.
 
 Levels run from 0 (pure noise) to 1 (clean): ``x_t = t x + (1 - t) noise``, with velocity ``x - noise`` (Lipman et al.
-2023, Liu et al. 2023). The network predicts ``x``; the loss is taken on the velocity this implies.
+2023, Liu et al. 2023). The network predicts ``x``, as what differs from the given image.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-NEAREST_TO_CLEAN = 0.1  # the implied velocity divides by 1 - t: bounded here
+CHANGE = 0.2  # how far frames are from the given image, as a standard deviation (pixels run from -1 to 1)
+NEAREST_TO_CLEAN = 0.05  # 1 - t is taken no smaller than this, where it divides
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,18 @@ def mix(clean: Float[Array, "batch frames *rest"], noise: Array, level: Float[Ar
     return level * clean + (1 - level) * noise
 
 
+def precondition(level: Float[Array, "batch frames"]) -> tuple[Array, Array]:
+    """How much of the noisy picture to keep, and how large what is left to predict is: ``(skip, scale)``.
+
+    If a frame were the given image plus a Gaussian change of standard deviation ``CHANGE``, its mean given ``x_t`` would
+    be ``image + skip * (x_t - t image)``, and ``scale`` the deviation around it. A network that predicts the rest in
+    units of ``scale`` has targets of size 1 at every level (Karras et al. 2022, for this path and a known image).
+    """
+    remaining = jnp.maximum(1 - level, NEAREST_TO_CLEAN)
+    total = level**2 * CHANGE**2 + remaining**2
+    return level * CHANGE**2 / total, CHANGE * remaining / jnp.sqrt(total)
+
+
 def loss(
     predicted: Float[Array, "batch frames patches values"],
     clean: Array,
@@ -41,11 +54,9 @@ def loss(
     counted: Float[Array, "batch frames"],
     emphasis: Array | float = 1.0,
 ) -> Array:
-    """Mean squared error of the velocity over the counted frames, weighted by ``emphasis`` (broadcast to the values).
-
-    The velocity's error is the picture's error over ``1 - t``.
-    """
-    error = jnp.mean(emphasis * (predicted - clean) ** 2, axis=(-2, -1)) / jnp.maximum(1 - level, NEAREST_TO_CLEAN) ** 2
+    """Mean squared error over the counted frames in units of :func:`precondition`'s scale, times ``emphasis``."""
+    _, scale = precondition(level)
+    error = jnp.mean(emphasis * (predicted - clean) ** 2, axis=(-2, -1)) / scale**2
     return jnp.sum(error * counted) / jnp.maximum(jnp.sum(counted), 1.0)
 
 

@@ -84,6 +84,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
             state, position = start(program, checkpoints, len(windows))
         advance, judge = stepping.result(), judging.result() if judging else None
         examples = batches_of(config, windows, position["next_example"])
+        stack.callback(examples.close)
         progress = None
         if leader:
             progress = Progress(
@@ -193,7 +194,7 @@ def open_windows(config: ConfigDict, split: str) -> data.Windows:
 
 def batches_of(
     config: ConfigDict, windows: data.Windows, first_example: int, shuffle: bool = True
-) -> Iterator[data.Batch]:
+) -> data.Batches:
     """This host's batches, from an example of the run on."""
     return data.batches(
         windows,
@@ -255,6 +256,7 @@ def held_out_losses(
     for number in range(config.train.eval_batches):
         batch = sharding.put_batch(next(examples), program.batch_sharding)
         scores.append(judge(params, batch, jax.device_put(np.int32(number), everywhere)))
+    examples.close()
     fetched = jax.device_get(scores)
     return {name: float(np.mean([score[name] for score in fetched])) for name in fetched[0]}
 

@@ -6,9 +6,9 @@ initialisation, LSUV: Mishkin and Matas, "All you need is a good init", 2015).
 
 The size is not 1 but small. ELU is the identity near zero, so the network begins close to a linear and orthogonal
 projection of the waveform and back: negating a sound negates its latents (correlation 0.8). With unit variance the
-latents do not know the sound's sign (correlation 0.0), the decoded waveform stays uncorrelated with the true one (-35 dB
-SI-SDR after 250 steps), and only loudness over time and frequency is learned, no pitch. From here -5 dB are reached in
-50 steps.
+latents do not know the sound's sign (correlation 0.0), the decoded waveform stays uncorrelated with the true one
+(-35 dB SI-SDR after 250 steps), and only loudness over time and frequency is learned, no pitch. From here -5 dB are
+reached in 50 steps.
 """
 
 from __future__ import annotations

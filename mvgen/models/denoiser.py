@@ -4,7 +4,7 @@ Frames are pixel patches. Each block attends over the patches of a frame, then a
 audio latents around each frame's moment, and is modulated by noise level and the frame's own audio latents (AdaLN,
 Peebles and Xie 2023, one shared modulation as in PixArt-alpha). The network predicts the clean picture itself rather
 than noise or velocity, which suits large pixel patches (Li and He 2025, "Back to Basics"), as a change to the given
-image.
+image, in units of what the noise leaves open (:func:`mvgen.diffusion.precondition`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from mvgen import clock
+from mvgen.diffusion import precondition
 from mvgen.models.attention import Attention, Mlp
 from mvgen.models.config import MVGenConfig
 from mvgen.models.positions import within
@@ -163,4 +164,6 @@ class Denoiser(nnx.Module):
         mask = jnp.broadcast_to(audible, (frame_seconds.shape[0], audible.shape[0])) if near is None else near & audible
         for block in self.blocks:
             x = block(x, modulation, audio.astype(dtype), frame_seconds, token_seconds, mask)
-        return image[:, None] + self.out(self.norm(x)).astype(jnp.float32)
+        skip, scale = (part[..., None, None] for part in precondition(level))
+        kept = skip * (noisy - level[..., None, None] * image[:, None])
+        return image[:, None] + kept + scale * self.out(self.norm(x)).astype(jnp.float32)

@@ -73,7 +73,7 @@ def test_worker_processes_give_the_same(windows: data.Windows) -> None:
     try:
         assert examples(list(islice(batches, 3))) == take(windows, 3)
     finally:
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
 
 
 def test_bad_input_is_one_clear_line(windows: data.Windows, tmp_path) -> None:

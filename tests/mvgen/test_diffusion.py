@@ -40,19 +40,31 @@ def test_known_frames_come_out_untouched():
     np.testing.assert_allclose(x[:, 1:], 0, atol=1e-6)
 
 
-def test_loss_is_the_error_of_the_velocity_over_the_counted_frames():
-    clean, noise = jax.random.normal(jax.random.key(3), (2, *SHAPE))
+def test_preconditioning_is_the_gaussian_posterior():
+    """Against a Monte Carlo estimate: changes of the assumed size, seen through noise, and what remains unknown."""
+    change = diffusion.CHANGE * jax.random.normal(jax.random.key(3), (1, 1, 400, 500))
+    noise = jax.random.normal(jax.random.key(4), change.shape)
+    for t in (0.05, 0.5, 0.9):
+        level = jnp.full((1, 1), t)
+        noisy = diffusion.mix(change, noise, level)
+        skip, scale = diffusion.precondition(level)
+        best = (noisy * change).mean() / (noisy**2).mean()
+        np.testing.assert_allclose(skip[0, 0], best, atol=0.02)
+        np.testing.assert_allclose(scale[0, 0], (change - best * noisy).std(), rtol=0.02)
+
+
+def test_loss_counts_in_units_of_what_is_unknown():
+    clean = jax.random.normal(jax.random.key(3), SHAPE)
     level = jnp.array([[0.1, 0.5, 0.7, 0.2]] * 2)
     counted = jnp.array([[0.0, 1.0, 1.0, 1.0]] * 2)
-    noisy = diffusion.mix(clean, noise, level)
-    predicted = clean + 0.1
-    t = level[..., None, None]
-    implied, true = (predicted - noisy) / (1 - t), clean - noise
-    expected = ((implied - true) ** 2).mean(axis=(2, 3))[:, 1:].mean()
-    np.testing.assert_allclose(diffusion.loss(predicted, clean, level, counted), expected, rtol=1e-5)
+    _, scale = diffusion.precondition(level)
+    predicted = clean + 3 * scale[..., None, None]
+    np.testing.assert_allclose(diffusion.loss(predicted, clean, level, counted), 9.0, rtol=1e-5)
+    predicted = predicted.at[:, 0].add(7.0)  # not counted
+    np.testing.assert_allclose(diffusion.loss(predicted, clean, level, counted, 2.0), 18.0, rtol=1e-5)
 
 
-def test_denoiser_hears_only_near_its_frames_and_starts_at_the_image():
+def test_denoiser_hears_only_near_its_frames_and_starts_at_what_is_known():
     model = small_model(attention_window=0.04)
     tokens, length = 40, 4
     audio = jax.random.normal(jax.random.key(4), (2, tokens, SMALL.width))
@@ -64,7 +76,10 @@ def test_denoiser_hears_only_near_its_frames_and_starts_at_the_image():
         heard = stretch(audio, start, length, model.config.attention_window)
         return model.denoiser(noisy, level, image, *heard)
 
-    np.testing.assert_array_equal(film(audio, 8), jnp.broadcast_to(image[:, None], SHAPE))
+    # Fresh, it says what the noise and the image alone tell.
+    skip, _ = diffusion.precondition(level)
+    alone = image[:, None] + skip[..., None, None] * (noisy - 0.5 * image[:, None])
+    np.testing.assert_allclose(film(audio, 8), alone, atol=1e-5)
     model.denoiser.out.kernel[...] = jax.random.normal(jax.random.key(7), model.denoiser.out.kernel.shape)
     hearing = jax.jit(jax.grad(lambda audio, start: film(audio, start).sum()))
     for start in (0, 8, tokens // 2 - length):

@@ -29,7 +29,7 @@ def test_every_output_has_its_size():
 
 
 def test_start_knows_polarity():
-    """The negated sound has nearly negated latents: a network that begins blind to the sign never finds the waveform."""
+    """A negated sound has nearly negated latents; a network that begins blind to the sign never finds the waveform."""
     torch.manual_seed(0)
     network, sound = Network(tiny_config(filters=4, hidden=16)), a_sound()
     scale_by_data(network, sound, torch.Generator().manual_seed(0))
