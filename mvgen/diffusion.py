@@ -38,7 +38,7 @@ def mix(clean: Float[Array, "batch frames *rest"], noise: Array, level: Float[Ar
 def precondition(level: Float[Array, "batch frames"]) -> tuple[Array, Array]:
     """How much of the noisy picture to keep, and how large what is left to predict is: ``(skip, scale)``.
 
-    If a frame were the given image plus a Gaussian change of standard deviation ``CHANGE``, its mean given ``x_t`` would
+    If a frame were the given image plus a Gaussian change of deviation ``CHANGE``, its mean given ``x_t`` would
     be ``image + skip * (x_t - t image)``, and ``scale`` the deviation around it. A network that predicts the rest in
     units of ``scale`` has targets of size 1 at every level (Karras et al. 2022, for this path and a known image).
     """
