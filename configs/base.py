@@ -59,7 +59,7 @@ def get_config() -> ConfigDict:
     config.augment.colour = 0.1  # gain and bias of each colour are drawn within this much (one draw a clip)
 
     config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 2e-3
+    config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 50
     config.optimizer.weight_decay = 0.05
     config.optimizer.b1 = 0.9
