@@ -7,6 +7,7 @@ import json
 import os
 from importlib import resources
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from safetensors import SafetensorError
@@ -73,21 +74,23 @@ def fill(network: EncodecNetwork, tensors: dict[str, np.ndarray], source: str) -
         if isinstance(module, Convolution):
             # torch: [out, in, taps]; here: [taps, in, out].
             shape = module.kernel.shape[::-1]
-            module.kernel[...] = reader.folded(f"{place}.conv", shape).transpose(2, 1, 0)
-            module.bias[...] = reader.take(f"{place}.conv.bias", module.bias.shape)
+            _set(module.kernel, reader.folded(f"{place}.conv", shape).transpose(2, 1, 0))
+            _set(module.bias, reader.take(f"{place}.conv.bias", module.bias.shape))
         elif isinstance(module, TransposedConvolution):
             # torch: [in, out, taps]; here: [taps, in, out].
             taps, inputs, outputs = module.kernel.shape
-            module.kernel[...] = reader.folded(f"{place}.conv", (inputs, outputs, taps)).transpose(2, 0, 1)
-            module.bias[...] = reader.take(f"{place}.conv.bias", module.bias.shape)
+            _set(module.kernel, reader.folded(f"{place}.conv", (inputs, outputs, taps)).transpose(2, 0, 1))
+            _set(module.bias, reader.take(f"{place}.conv.bias", module.bias.shape))
         elif isinstance(module, Recurrence):
             _fill_recurrence(module, reader, f"{place}.lstm")
     size, dimension = network.entries.shape[1:]
+    entries = []
     for level in range(network.entries.shape[0]):
         book = f"quantizer.layers.{level}.codebook"
-        network.entries[level] = reader.take(f"{book}.embed", (size, dimension))
+        entries.append(reader.take(f"{book}.embed", (size, dimension)))
         for unread in TRAINING_STATE:
             reader.left.discard(f"{book}.{unread}")
+    _set(network.entries, np.stack(entries))
     problems = reader.problems + [f"{name} is not part of this architecture" for name in sorted(reader.left)]
     if problems:
         raise UserError(f"the weights in {source} do not fit its configuration: {'; '.join(problems)}")
@@ -95,16 +98,22 @@ def fill(network: EncodecNetwork, tensors: dict[str, np.ndarray], source: str) -
 
 def _fill_recurrence(module: Recurrence, reader: _Reader, place: str) -> None:
     layers, dimension, gates = module.input_kernels.shape
-    silent = True
+    inputs, states, biases = [], [], []
     for layer in range(layers):
-        from_input = reader.take(f"{place}.weight_ih_l{layer}", (gates, dimension))
-        from_state = reader.take(f"{place}.weight_hh_l{layer}", (gates, dimension))
+        inputs.append(reader.take(f"{place}.weight_ih_l{layer}", (gates, dimension)).T)
+        states.append(reader.take(f"{place}.weight_hh_l{layer}", (gates, dimension)).T)
         # torch keeps two biases that are only ever added.
-        bias = reader.take(f"{place}.bias_ih_l{layer}", (gates,)) + reader.take(f"{place}.bias_hh_l{layer}", (gates,))
-        module.input_kernels[layer], module.state_kernels[layer] = from_input.T, from_state.T
-        module.biases[layer] = bias
-        silent = silent and not (from_input.any() or from_state.any() or bias.any())
-    module.silent = silent
+        two = (reader.take(f"{place}.bias_{side}_l{layer}", (gates,)) for side in ("ih", "hh"))
+        biases.append(sum(two, np.zeros(gates, np.float32)))
+    module.silent = not any(part.any() for part in inputs + states + biases)
+    _set(module.input_kernels, np.stack(inputs))
+    _set(module.state_kernels, np.stack(states))
+    _set(module.biases, np.stack(biases))
+
+
+def _set(parameter: nnx.Param, value: np.ndarray) -> None:
+    # Whole at once: assignment through an index would compile a scatter for every shape.
+    parameter.set_value(jnp.asarray(value))
 
 
 class _Reader:
