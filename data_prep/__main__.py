@@ -13,7 +13,7 @@ from mvgen.errors import UserError, run_command
 COMMANDS = {
     "recital": ("data_prep.recital.command", "compose, play and film performances: videos with known notes"),
     "convert": ("data_prep.convert", "turn videos into records"),
-    "inspect": ("data_prep.inspect", "check every record of a folder"),
+    "inspect": ("data_prep.inspect_command", "check every record of a folder"),
     "codec-train": ("data_prep.codec.command", "train encodec_tiny"),
     "codec-measure": ("data_prep.codec.command", "measure what a codec keeps of the sound"),
 }

@@ -1,4 +1,4 @@
-"""``python -m data_prep inspect``: every record read and checked, and what they hold in numbers.
+"""Every record of a folder read and checked, and what they hold in numbers.
 
 Checked: shards all there and as many records as described; every CRC; every feature, its size, and that all cover the
 same time; codes within the codebook; finite flow and times; notes within the record; ids that repeat; sources that lie
@@ -7,13 +7,10 @@ in both splits.
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -185,24 +182,3 @@ def summary(found: Findings, spec: RecordSpec) -> list[tuple[str, str]]:
     still = found.flow_histogram[0] / total
     lines += [("flow", f"largest {found.flow_largest:.2f} pixels a frame, {still:.0%} still (below 0.01)")]
     return lines
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
-    parser.add_argument("--records", required=True, metavar="DIR", help="folder of records")
-    parser.add_argument("--report", metavar="FILE.html", help="also write what was found as one HTML page")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Runs the command: 0 when every record is sound, 1 when any is bad."""
-    found, spec = inspect_folder(args.records)
-    for name, value in summary(found, spec):
-        print(f"{name:>16}: {value}")
-    for line in found.bad:
-        print(f"bad: {line}", file=sys.stderr)
-    if args.report:
-        from data_prep.inspect_report import write_report
-
-        write_report(Path(args.report), args.records, found, spec)
-    print(f"{args.records}: {len(found.bad)} faults" if found.bad else f"{args.records}: all records are sound")
-    return 1 if found.bad else 0
