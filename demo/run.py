@@ -21,6 +21,7 @@ from typing import Any
 from mvgen.errors import UserError, run_command
 from mvgen.evaluate import evaluate_folders, read_manifest, write_json
 from mvgen.metrics.table import lines
+from mvgen.progress import read_history
 from mvgen.report import Direction, Fact, choose_examples, write_report
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,11 +79,11 @@ def scores_of(out: Path) -> dict[str, dict[str, Any]]:
     return scores
 
 
-def report(out: Path, scores: dict[str, dict[str, Any]], steps: Steps, arguments: argparse.Namespace) -> None:
+def report(
+    out: Path, scores: dict[str, dict[str, Any]], held_out: dict[str, Any], steps: Steps, train_clips: int
+) -> None:
     """Writes ``report.html``."""
     generated = out / "generated"
-    held_out = json.loads((generated / "held_out.json").read_text())
-    history = [json.loads(line) for line in (out / "train" / "metrics.jsonl").read_text().splitlines()]
     instruments = ("keyboard", "strings", "drums")
     sound = Direction(
         "Music from silent video",
@@ -103,12 +104,12 @@ def report(out: Path, scores: dict[str, dict[str, Any]], steps: Steps, arguments
         {},
         [(name, "places_right") for name in instruments],
     )
+    music = "generated music over the original picture"
     folders = {
         "original": out / "clips",
-        "generated music over the original picture": generated / "music",
+        music: generated / "music",
         "generated video over the original music": generated / "video",
     }
-    music = "generated music over the original picture"
     write_report(
         out / "report.html",
         title="mvgen on Recital",
@@ -117,13 +118,13 @@ def report(out: Path, scores: dict[str, dict[str, Any]], steps: Steps, arguments
         facts=[
             Fact("command", "make demo"),
             Fact("seeds", f"training clips {TRAIN_SEED}, held-out clips {HELD_OUT_SEED}, model and draws 0"),
-            Fact("training clips", f"{arguments.train_clips} of 6 s"),
+            Fact("training clips", f"{train_clips} of 6 s"),
             Fact("time", ", ".join(f"{title} {step['seconds']:.0f} s" for title, step in steps.done.items())),
         ],
         directions=[sound, picture],
         examples=choose_examples(read_manifest(out / "clips" / "manifest.jsonl"), folders, music),
         retrieval=held_out["retrieval"],
-        history=history,
+        history=read_history(out / "train"),
     )
 
 
@@ -162,13 +163,14 @@ def main(argv: list[str] | None = None) -> int:
     print("\n== score", flush=True)
     scoring = time.monotonic()
     scores = scores_of(out)
-    report(out, scores, steps, arguments)
+    held_out_facts = json.loads((out / "generated" / "held_out.json").read_text())
+    report(out, scores, held_out_facts, steps, arguments.train_clips)
     titles = {"codec": "codec alone (the ceiling)", "music": "music from video", "video": "video from image and music"}
     for part, title in titles.items():
         print(f"\n-- {title}")
         print("\n".join(lines(scores[part]["summary"])))
-    retrieval = json.loads((out / "generated" / "held_out.json").read_text())["retrieval"]
-    print("\n-- retrieval\n" + "\n".join(f"{name:30s} {value:.3f}" for name, value in retrieval.items()))
+    retrieval = held_out_facts["retrieval"].items()
+    print("\n-- retrieval\n" + "\n".join(f"{name:30s} {value:.3f}" for name, value in retrieval))
     print(f"\nscored in {time.monotonic() - scoring:.0f} s; steps took {steps.seconds:.0f} s in all, this run "
           f"{time.monotonic() - began:.0f} s\nlook at {out / 'report.html'}")  # fmt: skip
     return 0
