@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     config.data.train_split = "train"
     config.data.eval_split = "test"
     config.data.window_seconds = 2.4  # length of a training example; a multiple of 1/25 s
-    config.data.batch_size = 8  # examples a step, over all hosts
+    config.data.batch_size = 4  # examples a step, over all hosts
     config.data.workers = 0  # loader processes; 0 reads in the main process with threads
     config.data.threads = 4  # reading threads in each process
 
@@ -40,22 +40,30 @@ def get_config() -> ConfigDict:
     config.model.decoder_layers = 4  # token decoder (MusicGen's form)
     config.model.cross_attention = True  # token decoder attends to the video latents
     config.model.frame_locked = True  # each token is also given its own frame's latent
-    config.model.denoiser_width = 192
+    config.model.denoiser_width = 128
     config.model.denoiser_layers = 3
     config.model.denoiser_heads = 4
-    config.model.denoiser_patch = 16  # side of a patch of pixels in the denoiser
-    config.model.denoiser_frames = 8  # frames of a window that one training example denoises
+    config.model.denoiser_patch = 8  # side of a patch of pixels in the denoiser
+    config.model.denoiser_frames = 4  # frames that are denoised together
+
+    config.init = ConfigDict()
+    config.init.codebooks = True  # token embeddings and output layers start from the codec's codebooks, if it is there
 
     config.loss = ConfigDict()
-    config.loss.align = 0.5  # contrastive over clips and time shifts, and matching; 0 leaves the part out
+    config.loss.align = 1.0  # contrastive over clips and time shifts, and matching; 0 leaves the part out
     config.loss.music = 1.0  # cross-entropy of the audio tokens given the video
     config.loss.video = 1.0  # flow matching of the frames given image and audio tokens
     config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
-    config.loss.video_examples = 4  # so many examples of a batch teach the denoiser (it costs most); 0: all
+    config.loss.match_examples = 2  # so many examples of a batch teach the matching of pairs; 0: all
+    config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all
+    config.loss.video_stretches = 2  # and each of them with so many stretches of model.denoiser_frames frames
+    config.loss.video_from = 1000  # the video part waits until so many steps are done: sound has meaning to it then
     config.loss.condition_dropout = 0.1  # share of examples that learn without their condition (for guidance)
+    config.loss.history_dropout = 0.5  # share of examples whose past is blanked in part, so that the video must tell
+    config.loss.history_until = 1200  # after so many steps the whole past is seen again, as when music is generated
 
     config.augment = ConfigDict()
-    config.augment.shift = 3  # frames are moved by up to so many pixels (one shift a clip)
+    config.augment.shift = 1  # frames are moved by up to so many pixels (one shift a clip)
     config.augment.colour = 0.1  # gain and bias of each colour are drawn within this much (one draw a clip)
 
     config.optimizer = ConfigDict()
@@ -68,12 +76,12 @@ def get_config() -> ConfigDict:
     config.optimizer.final_fraction = 0.05  # cosine decay ends at this share of learning_rate
 
     config.train = ConfigDict()
-    config.train.steps = 900
+    config.train.steps = 1600
     config.train.ema = 0.995  # decay of the averaged parameters used for evaluation and generation
     config.train.log_every = 10  # steps between lines of progress and TensorBoard scalars
-    config.train.eval_every = 450  # steps between evaluations of the losses on eval_split; 0: never
-    config.train.eval_batches = 8
-    config.train.checkpoint_every = 450  # steps
+    config.train.eval_every = 800  # steps between evaluations of the losses on eval_split; 0: never
+    config.train.eval_batches = 12
+    config.train.checkpoint_every = 800  # steps
     config.train.keep_checkpoints = 2
     config.train.compilation_cache = ""  # folder where compiled programs are kept for the next start; "": none
 

@@ -1,6 +1,6 @@
 """The base configuration made tiny: for tests, and to see in seconds that everything runs. It learns nothing of use.
 
-    python -m mvgen.main --config=configs/debug.py --workdir=runs/debug --config.data.path=DIR
+python -m mvgen.main --config=configs/debug.py --workdir=runs/debug --config.data.path=DIR
 """
 
 import runpy
@@ -31,6 +31,8 @@ def get_config() -> ConfigDict:
 
     config.loss.max_shift_seconds = 0.12
     config.loss.video_examples = 2
+    config.loss.video_from = 2
+    config.loss.history_until = 4
 
     config.optimizer.warmup_steps = 2
 

@@ -1,6 +1,6 @@
 """A larger MVGen for one GPU, in bfloat16: some 85 M parameters, batches of 64 windows.
 
-    python -m mvgen.main --config=configs/gpu.py --workdir=runs/gpu --config.data.path=DIR
+python -m mvgen.main --config=configs/gpu.py --workdir=runs/gpu --config.data.path=DIR
 """
 
 import runpy
@@ -31,7 +31,10 @@ def get_config() -> ConfigDict:
     config.model.denoiser_patch = 8
     config.model.denoiser_frames = 16
 
+    config.loss.match_examples = 0
     config.loss.video_examples = 0
+    config.loss.video_from = 2000
+    config.loss.history_until = 15_000
 
     config.optimizer.learning_rate = 3e-4
     config.optimizer.warmup_steps = 500

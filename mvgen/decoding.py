@@ -22,10 +22,10 @@ class Sampling:
     push away from what would be played to no video at all (Ho and Salimans 2022).
     """
 
-    temperature: float = 0.5
+    temperature: float = 0.3
     top_k: int = 10
     top_p: float = 1.0
-    guidance: float = 1.0
+    guidance: float = 2.0
 
 
 def draw(

@@ -1,12 +1,12 @@
 """Flow matching of frames: the path from noise to picture, its loss, and the sampler.
 
 Levels run from 0 (pure noise) to 1 (clean): ``x_t = t x + (1 - t) noise``, with velocity ``x - noise`` (Lipman et al.
-2023, Liu et al. 2023). The network predicts ``x``, as what differs from the given image.
+2023, Liu et al. 2023). The network predicts ``x``, as what differs from the given image, and is judged by how far it is
+from ``x`` in pixels: a prediction that is vague is then smooth, and no noise is left in it (Li and He 2025).
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -14,19 +14,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 CHANGE = 0.2  # how far frames are from the given image, as a standard deviation (pixels run from -1 to 1)
-NEAREST_TO_CLEAN = 0.05  # 1 - t is taken no smaller than this, where it divides
+BLIND = 0.5  # share of training levels at pure noise
+LEVEL_MEAN, LEVEL_SPREAD = -0.8, 1.2  # of the logit of the others
+SHIFT = 4.0  # how much finer the sampler's steps are near noise, where it is settled what is seen, than near the end
 
 
-@dataclasses.dataclass(frozen=True)
-class Levels:
-    """Distribution of training levels: the sigmoid of a normal variable (Esser et al. 2024)."""
+def draw_levels(key: jax.Array, shape: tuple[int, ...]) -> Array:
+    """Training levels in [0, 1): half of them 0, the others the sigmoid of a normal variable (Esser et al. 2024).
 
-    mean: float = -0.8
-    spread: float = 1.0
-
-    def draw(self, key: jax.Array, shape: tuple[int, ...]) -> Array:
-        """Levels in (0, 1)."""
-        return jax.nn.sigmoid(self.mean + self.spread * jax.random.normal(key, shape))
+    A picture shows its change through much noise, and only where it does not must the sound be heard; so much of the
+    training is where there is nothing but noise.
+    """
+    drawn, blind = jax.random.split(key)
+    level = jax.nn.sigmoid(LEVEL_MEAN + LEVEL_SPREAD * jax.random.normal(drawn, shape))
+    return jnp.where(jax.random.bernoulli(blind, BLIND, shape), 0.0, level)
 
 
 def mix(clean: Float[Array, "batch frames *rest"], noise: Array, level: Float[Array, "batch frames"]) -> Array:
@@ -35,29 +36,21 @@ def mix(clean: Float[Array, "batch frames *rest"], noise: Array, level: Float[Ar
     return level * clean + (1 - level) * noise
 
 
-def precondition(level: Float[Array, "batch frames"]) -> tuple[Array, Array]:
-    """How much of the noisy picture to keep, and how large what is left to predict is: ``(skip, scale)``.
-
-    If a frame were the given image plus a Gaussian change of deviation ``CHANGE``, its mean given ``x_t`` would
-    be ``image + skip * (x_t - t image)``, and ``scale`` the deviation around it. A network that predicts the rest in
-    units of ``scale`` has targets of size 1 at every level (Karras et al. 2022, for this path and a known image).
-    """
-    remaining = jnp.maximum(1 - level, NEAREST_TO_CLEAN)
-    total = level**2 * CHANGE**2 + remaining**2
-    return level * CHANGE**2 / total, CHANGE * remaining / jnp.sqrt(total)
-
-
 def loss(
     predicted: Float[Array, "batch frames patches values"],
     clean: Array,
-    level: Float[Array, "batch frames"],
     counted: Float[Array, "batch frames"],
     emphasis: Array | float = 1.0,
 ) -> Array:
-    """Mean squared error over the counted frames in units of :func:`precondition`'s scale, times ``emphasis``."""
-    _, scale = precondition(level)
-    error = jnp.mean(emphasis * (predicted - clean) ** 2, axis=(-2, -1)) / scale**2
+    """Mean squared error over the counted frames in units of ``CHANGE``, times ``emphasis``."""
+    error = jnp.mean(emphasis * (predicted - clean) ** 2, axis=(-2, -1)) / CHANGE**2
     return jnp.sum(error * counted) / jnp.maximum(jnp.sum(counted), 1.0)
+
+
+def schedule(steps: int) -> Float[Array, " steps_and_one"]:
+    """The sampler's levels from 0 to 1, shifted towards noise (Esser et al. 2024)."""
+    even = jnp.linspace(0.0, 1.0, steps + 1)
+    return even / (even + SHIFT * (1 - even))
 
 
 def sample(
@@ -80,7 +73,7 @@ def sample(
     """
     choose = is_known[..., None, None]
     shown = mix(known, noise, known_level)
-    levels = jnp.linspace(0.0, 1.0, steps + 1)
+    levels = schedule(steps)
 
     def advance(x: Array, bounds: Array) -> tuple[Array, None]:
         level = jnp.where(is_known, known_level, bounds[0])

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,8 @@ from mvgen.metrics.table import ScoreTable, lines
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 MANIFEST = "manifest.jsonl"
+PARTS = ("sound", "picture", "sync")
+"""What is scored: the sounds against each other, the pictures, and each one's sound against its picture."""
 LARGEST_SIDE = 256
 """Pictures are compared at no more pixels a side than this."""
 LARGEST_SQUARE = 128
@@ -51,8 +53,9 @@ class Performance:
     seen: Seen | None
 
 
-Cache = dict[tuple[Path, tuple[int, int]], Performance]
-"""Analysed files by path and picture size: lets one reference be analysed once for several generated folders."""
+Cache = dict[tuple[Path, tuple[int, int], bool], Performance]
+"""Analysed files by path, picture size and whether the picture was looked at: lets one reference be analysed once for
+several generated folders."""
 
 
 def evaluate_folders(
@@ -61,6 +64,7 @@ def evaluate_folders(
     seed: int = 0,
     cache: Cache | None = None,
     progress: bool = True,
+    parts: Collection[str] = PARTS,
 ) -> dict[str, Any]:
     """Scores a folder of generated videos against a folder of reference videos.
 
@@ -70,6 +74,7 @@ def evaluate_folders(
         seed: of the shuffled pairs and of the bootstrap.
         cache: analysed files of earlier calls, extended in place.
         progress: whether to show a progress bar on stderr.
+        parts: which of :data:`PARTS` to score. Of what a direction leaves the original's own, scores tell nothing.
 
     Returns:
         ``summary`` (see :meth:`mvgen.metrics.table.ScoreTable.summary`), ``per_clip``, and what the numbers rest on:
@@ -89,6 +94,7 @@ def evaluate_folders(
         )
     known = read_manifest(Path(reference) / MANIFEST)
     cache = {} if cache is None else cache
+    look = "picture" in parts or "sync" in parts
     clips: list[Clip] = []
     pairs: list[tuple[Performance, Performance]] = []
     refused: list[dict[str, str]] = []
@@ -97,8 +103,8 @@ def evaluate_folders(
         try:
             clip = known.get(name)
             size = _scored_size(probe(products[name]), clip)
-            original = analyse(originals[name], size, cache, clip)
-            return original, analyse(products[name], size, cache, clip, like=original)
+            original = analyse(originals[name], size, cache, clip, look=look)
+            return original, analyse(products[name], size, cache, clip, like=original, look=look)
         except UserError as error:
             return error
 
@@ -116,7 +122,7 @@ def evaluate_folders(
     clips, pairs = _complete(clips, pairs, refused)
     if not pairs:
         raise UserError(f"not one pair could be read; the first reason: {refused[0]['reason']}")
-    table = score(clips, pairs, seed)
+    table = score(clips, pairs, seed, parts)
     lengths = [min(_seconds(original), _seconds(product)) for original, product in pairs]
     return {
         "reference": os.fspath(reference),
@@ -136,16 +142,18 @@ def evaluate_folders(
     }
 
 
-def score(clips: list[Clip], pairs: list[tuple[Performance, Performance]], seed: int = 0) -> ScoreTable:
+def score(
+    clips: list[Clip], pairs: list[tuple[Performance, Performance]], seed: int = 0, parts: Collection[str] = PARTS
+) -> ScoreTable:
     """Every score that the files allow, of (original, generated) pairs; those that need a missing part are left out."""
     table = ScoreTable([clip.name for clip in clips], [clip.instrument for clip in clips])
     heard = [(a.heard, b.heard) for a, b in pairs if a.heard and b.heard]
     seen = [(a.seen, b.seen) for a, b in pairs if a.seen and b.seen]
-    if len(heard) == len(pairs):
+    if "sound" in parts and len(heard) == len(pairs):
         table = table.merge(score_sound(clips, [a for a, _ in heard], [b for _, b in heard], seed))
-    if len(seen) == len(pairs):
+    if "picture" in parts and len(seen) == len(pairs):
         table = table.merge(score_picture(clips, [a for a, _ in seen], [b for _, b in seen], seed))
-    if len(heard) == len(seen) == len(pairs):
+    if "sync" in parts and len(heard) == len(seen) == len(pairs):
         originals = [a for a, _ in seen], [a for a, _ in heard]
         table = table.merge(score_sync(clips, [b for _, b in seen], [b for _, b in heard], seed, originals))
     return table
@@ -178,6 +186,7 @@ def analyse(
     cache: Cache,
     clip: Clip | None = None,
     like: Performance | None = None,
+    look: bool = True,
 ) -> Performance:
     """Reads one file and works out its onsets and motion, and what happens at the places of its instrument.
 
@@ -188,23 +197,27 @@ def analyse(
         clip: what is known of it.
         like: a performance whose picture or sound this one may share (an original's under generated music): what is
             equal is not worked out again.
+        look: whether its picture is wanted.
 
     Raises:
         UserError: the file cannot be read, or holds neither a sound nor two frames of picture.
     """
-    if (path, size) not in cache:
+    key = (path, size, look)
+    if not look and (path, size, True) in cache:
+        return cache[path, size, True]
+    if key not in cache:
         info = probe(path)
         heard = seen = None
         if info.has_sound:
             heard = _heard(path, like)
-        if info.has_picture:
+        if info.has_picture and look:
             seen = _seen(path, info, size, like)
             if seen and clip and clip.geometry:
                 seen.deviation(clip.geometry)
         if heard is None and seen is None:
             raise UserError(f"{path} holds neither a sound nor two frames of picture")
-        cache[path, size] = Performance(path, info, heard, seen)
-    return cache[path, size]
+        cache[key] = Performance(path, info, heard, seen)
+    return cache[key]
 
 
 def _heard(path: Path, like: Performance | None) -> Heard:
@@ -367,10 +380,16 @@ def main() -> int:
     parser.add_argument("--generated", required=True, metavar="DIR", help="generated videos, named as the originals")
     parser.add_argument("--out", metavar="FILE.json", help="also write all scores here, clip by clip")
     parser.add_argument("--seed", type=int, default=0, help="of shuffled pairs and bootstrap (default 0)")
+    parser.add_argument(
+        "--parts", default=",".join(PARTS), metavar="A,B", help=f"what to score (default {','.join(PARTS)}: all)"
+    )
     arguments = parser.parse_args()
+    parts = tuple(part.strip() for part in arguments.parts.split(","))
+    if unknown := sorted(set(parts) - set(PARTS)):
+        raise UserError(f"--parts names {', '.join(unknown)}; it can name {', '.join(PARTS)}")
     if arguments.out and not Path(arguments.out).resolve().parent.is_dir():
         raise UserError(f"--out: {Path(arguments.out).resolve().parent} is not a folder")
-    scores = evaluate_folders(arguments.reference, arguments.generated, arguments.seed)
+    scores = evaluate_folders(arguments.reference, arguments.generated, arguments.seed, parts=parts)
     print("\n".join(report_lines(scores)))
     if arguments.out:
         write_json(arguments.out, scores)

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,9 @@ def perform(
     latents: list[tuple[np.ndarray, np.ndarray]] = []
     names: list[str] = []
     count = min(limit or len(source), len(source))
-    with tqdm(total=count, desc="generating", unit="clip") as bar:
+    # Most of writing is waiting for ffmpeg, so it goes on beside the next clips' generation.
+    with tqdm(total=count, desc="generating", unit="clip") as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+        written: list[Future[None]] = []
         for records in groups(source, window, batch):
             records = records[: count - len(names)]
             if not records:
@@ -113,12 +116,16 @@ def perform(
             for at, record in enumerate(records):
                 name = f"{record['clip_id']}.mp4"
                 frames, played, decoded = video["frames"][at], sounds[at], sounds[len(records) + at]
-                write_video(out / "codec" / name, frames, decoded, codec.sampling_rate)
-                write_video(out / "music" / name, frames, played, codec.sampling_rate)
                 sound, rate = _original_sound(originals, name, record, decoded, codec)
-                write_video(out / "video" / name, films[at], sound, rate)
+                written += [
+                    pool.submit(write_video, out / "codec" / name, frames, decoded, codec.sampling_rate),
+                    pool.submit(write_video, out / "music" / name, frames, played, codec.sampling_rate),
+                    pool.submit(write_video, out / "video" / name, films[at], sound, rate),
+                ]
                 names.append(record["clip_id"])
                 bar.update()
+        for writing in written:
+            writing.result()  # an error in it is raised here
     if not names:
         raise UserError(f"{source.folder}: no record of split {source.split} is as long as {window} frames")
     video_latents, audio_latents = (np.concatenate(part) for part in zip(*latents, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, UInt8
 
 from mvgen import clock, delay, diffusion
-from mvgen.models.denoiser import stretch
+from mvgen.models.denoiser import SKETCH, own_latents, stretch
 from mvgen.models.mvgen import MVGen, tower_input
 from mvgen.models.patches import patchify, scaled
 
@@ -28,8 +29,13 @@ class LossConfig:
     music: float
     video: float
     max_shift_seconds: float
+    match_examples: int
     video_examples: int
+    video_stretches: int
+    video_from: int
     condition_dropout: float
+    history_dropout: float
+    history_until: int
     shift: int
     colour: float
 
@@ -37,6 +43,22 @@ class LossConfig:
     def from_config(cls, config: Any) -> LossConfig:
         """From ``config.loss`` and ``config.augment``."""
         return cls(**config.loss.to_dict(), **config.augment.to_dict())
+
+    def phases(self) -> list[tuple[int, LossConfig]]:
+        """What is learned from which step on, in order: the step that begins a phase (the first is 0), and its loss."""
+        waits = self.video_from if self.video and (self.align or self.music) else 0
+        ends = self.history_until if self.music and self.history_dropout else 0
+        return [
+            (
+                begins,
+                dataclasses.replace(
+                    self,
+                    video=self.video if begins >= waits else 0.0,
+                    history_dropout=self.history_dropout if begins < ends else 0.0,
+                ),
+            )
+            for begins in sorted({0, waits, ends})
+        ]
 
 
 def contrast(video: Float[Array, "batch time latent"], audio: Array, scale: Array) -> tuple[Array, Array]:
@@ -78,6 +100,23 @@ def contrast_shifts(video: Array, audio: Array, scale: Array, reach: int) -> tup
     return loss, jnp.mean(jnp.abs(shifts[jnp.argmax(similarity, axis=1)]) <= NEAR_SHIFT)
 
 
+def contrast_moments(video: Array, audio: Array, scale: Array) -> tuple[Array, Array]:
+    """Contrastive loss over the moments of a clip (InfoNCE both ways), and the share found within one frame.
+
+    Every frame is to find its own sound among all the sounds of the same clip, and every sound its frame. Rhythm alone
+    does not tell them apart: it takes what is played, so it is here that both towers learn which key sounds how.
+    """
+    time = video.shape[1]
+    similarity = jnp.einsum("btd,bud->btu", video, audio)
+    apart = jnp.abs(jnp.arange(time)[:, None] - jnp.arange(time)[None, :])
+    ambiguous = (apart <= NEAR_SHIFT) & (apart != 0)
+    logits = jnp.where(ambiguous, -jnp.inf, scale * similarity)
+    labels = jnp.broadcast_to(jnp.arange(time), similarity.shape[:2])
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    loss += optax.softmax_cross_entropy_with_integer_labels(logits.swapaxes(1, 2), labels).mean()
+    return loss / 2, jnp.mean(jnp.abs(jnp.argmax(similarity, axis=2) - labels) <= NEAR_SHIFT)
+
+
 def match_loss(model: MVGen, video: Array, audio: Array, key: jax.Array, reach: int) -> tuple[Array, Array]:
     """Cross-attention tells pairs that belong together from the next clip's sound or the same sound moved in time.
 
@@ -98,11 +137,35 @@ def match_loss(model: MVGen, video: Array, audio: Array, key: jax.Array, reach: 
     return loss, jnp.mean((logits.mean(1) > 0) == (kind == 0))
 
 
-def music_loss(model: MVGen, tokens: Int[Array, "batch tokens codebooks"], video: Array, keep: Array) -> Array:
-    """Cross-entropy (nats a token) of the delayed tokens given the video latents."""
+def forget(
+    columns: Int[Array, "batch steps codebooks"], pad: int, key: jax.Array, share: float
+) -> Int[Array, "batch steps codebooks"]:
+    """Blanks columns of what the decoder has played so far, in this share of the examples: 30 to 100 % of them.
+
+    What sounds on is told by its own past, so only the few tokens of an onset teach what the picture means; where the
+    past is missing, all of them do. (Bowman et al. 2016 so weaken a decoder's history, word by word.)
+    """
+    batch, steps, _ = columns.shape
+    keys = jax.random.split(key, 3)
+    rate = jax.random.uniform(keys[0], (batch, 1), minval=0.3, maxval=1.0)
+    rate = jnp.where(jax.random.uniform(keys[1], (batch, 1)) < share, rate, 0.0)
+    blank = jax.random.uniform(keys[2], (batch, steps)) < rate
+    return jnp.where(blank[..., None], pad, columns)
+
+
+def music_loss(
+    model: MVGen,
+    tokens: Int[Array, "batch tokens codebooks"],
+    video: Array,
+    keep: Array,
+    key: jax.Array | None = None,
+    forgetting: float = 0.0,
+) -> Array:
+    """Cross-entropy (nats a token) of the delayed tokens given the video latents and the tokens before them."""
     decoder = model.decoder
     grid = delay.delay(tokens, decoder.pad)
-    logits = decoder(grid[:, :-1], decoder.withheld(video, keep))
+    seen = grid[:, :-1] if key is None else forget(grid[:, :-1], decoder.pad, key, forgetting)
+    logits = decoder(seen, decoder.withheld(video, keep))
     targets = grid[:, 1:]
     real = targets != decoder.pad
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(real, targets, 0))
@@ -116,36 +179,51 @@ def video_loss(
     key: jax.Array,
     dropout: float,
     recolouring: Callable[[Array], Array],
+    stretches: int = 1,
 ) -> Array:
-    """Flow-matching loss on one stretch of ``denoiser_frames`` frames, the same stretch for the whole batch.
+    """Flow-matching loss on so many stretches of ``denoiser_frames`` frames of each example, drawn anywhere in it.
 
     The given image is any frame of the window; in half the examples the stretch's first frame is known (almost clean),
     so that generation can go on from where the last stretch ended. ``recolouring`` augments the clip's patches.
     """
     config = model.config
-    batch, time = frames.shape[:2]
+    time = frames.shape[1]
     length = min(config.denoiser_frames, time)
     keys = jax.random.split(key, 8)
 
     def values(frames: Array) -> Array:
         return recolouring(scaled(patchify(frames, config.denoiser_patch)))
 
-    start = jax.random.randint(keys[0], (), 0, time - length + 1)
-    clean = values(jax.lax.dynamic_slice_in_dim(frames, start, length, axis=1))
-    given = values(frames[jnp.arange(batch), jax.random.randint(keys[1], (batch,), 0, time)][:, None])
+    frames, audio = (jnp.concatenate([x] * stretches) for x in (frames, audio))
+    batch = len(frames)
+    start = jax.random.randint(keys[0], (batch,), 0, time - length + 1)
+    cut = jax.vmap(partial(jax.lax.dynamic_slice_in_dim, axis=0), (0, 0, None))
+    clean = values(cut(frames, start, length))
+    moment = jax.random.randint(keys[1], (batch,), 0, time)
+    given = values(frames[jnp.arange(batch), moment][:, None])
     known = (jax.random.uniform(keys[2], (batch, 1)) < 0.5) & (jnp.arange(length) == 0)
-    level = jnp.broadcast_to(diffusion.Levels().draw(keys[3], (batch, 1)), (batch, length))
+    level = jnp.broadcast_to(diffusion.draw_levels(keys[3], (batch, 1)), (batch, length))
     level = jnp.where(known, jax.random.uniform(keys[4], (batch, 1), minval=0.7, maxval=1.0), level)
     noisy = diffusion.mix(clean, jax.random.normal(keys[5], clean.shape), level)
     keep_image = jax.random.uniform(keys[6], (batch,)) >= dropout
     keep_sound = jax.random.uniform(keys[7], (batch,)) >= dropout
     image = jnp.where(keep_image[:, None, None], given[:, 0], 0.0)
-    heard = stretch(model.denoiser.withheld(audio, keep_sound), start, length, config.attention_window)
-    predicted = model.denoiser(noisy, level, image, *heard)
-    # What moves is small: values that differ from the given image count more.
-    change = jnp.abs(clean - given)
-    emphasis = 1.0 + change / (change.mean(axis=(-2, -1), keepdims=True) + 1e-2)
-    return diffusion.loss(predicted, clean, level, 1.0 - known.astype(jnp.float32), emphasis)
+    audio = model.denoiser.withheld(audio, keep_sound)
+    heard = stretch(audio, start, length, config.attention_window)
+    predicted = model.denoiser(noisy, level, image, *heard, own_latents(audio)[jnp.arange(batch), moment])
+    # What plays is small, and differs much from the given image: a key that lights up, not a shadow that moves.
+    change = (clean - given) ** 2
+    emphasis = 1.0 + change / (change.mean(axis=(-2, -1), keepdims=True) + 1e-3)
+    return diffusion.loss(predicted, clean, 1.0 - known.astype(jnp.float32), emphasis)
+
+
+def sketch_loss(
+    model: MVGen, frames: UInt8[Array, "batch time height width 3"], audio: Float[Array, "batch tokens dim"]
+) -> Array:
+    """Mean squared error of the sketch, in units of ``CHANGE``, over all frames of the window."""
+    drawn = model.denoiser.sketch(own_latents(audio))
+    coarse = scaled(frames).reshape(*frames.shape[:2], drawn.shape[2], SKETCH, drawn.shape[3], SKETCH, 3).mean((3, 5))
+    return jnp.mean((drawn - (coarse - coarse.mean(axis=1, keepdims=True))) ** 2) / diffusion.CHANGE**2
 
 
 def augment(
@@ -214,18 +292,25 @@ def total_loss(
         reach = min(round(config.max_shift_seconds * clock.FRAME_RATE), frames.shape[1] // 2)
         clips, metrics["clip_accuracy"] = contrast(z_video, z_audio, scale)
         shifts, metrics["shift_accuracy"] = contrast_shifts(z_video, z_audio, scale, reach)
-        match, metrics["match_accuracy"] = match_loss(model, video, audio, keys[1], reach)
-        metrics["align"] = clips + shifts + MATCH_SHARE * match
+        some = config.match_examples or len(frames)
+        match, metrics["match_accuracy"] = match_loss(model, video[:some], audio[:some], keys[1], reach)
+        moments, metrics["moment_accuracy"] = contrast_moments(z_video, z_audio, scale)
+        metrics["align"] = clips + shifts + moments + MATCH_SHARE * match
         total += config.align * metrics["align"]
     if config.music:
         assert video is not None
-        keep = jax.random.uniform(keys[2], (tokens.shape[0],)) >= dropout
-        metrics["music"] = music_loss(model, tokens, video, keep)
+        keep_key, past_key = jax.random.split(keys[2])
+        keep = jax.random.uniform(keep_key, (tokens.shape[0],)) >= dropout
+        forgetting = past_key if train and config.history_dropout else None
+        metrics["music"] = music_loss(model, tokens, video, keep, forgetting, config.history_dropout)
         total += config.music * metrics["music"]
     if config.video:
         assert audio is not None
         some = config.video_examples or len(frames)
-        metrics["video"] = video_loss(model, frames[:some], audio[:some], keys[3], dropout, recolouring)
-        total += config.video * metrics["video"]
+        metrics["video"] = video_loss(
+            model, frames[:some], audio[:some], keys[3], dropout, recolouring, config.video_stretches
+        )
+        metrics["sketch"] = sketch_loss(model, frames, audio)
+        total += config.video * (metrics["video"] + metrics["sketch"])
     metrics["loss"] = total
     return total, metrics

@@ -154,7 +154,7 @@ def _means(window: list[Mapping[str, float]]) -> dict[str, float]:
     means = {}
     for name in window[-1]:
         taken = window[-1:] if name in LATEST else window
-        values = [float(metrics[name]) for metrics in taken if math.isfinite(metrics[name])]
+        values = [float(metrics[name]) for metrics in taken if math.isfinite(metrics.get(name, math.nan))]
         means[name] = sum(values) / len(values) if values else math.nan
     return means
 

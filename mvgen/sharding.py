@@ -37,7 +37,7 @@ RULES: tuple[tuple[str, P], ...] = (
     # The other projections: their output goes into the residual stream, which tensor does not split.
     (r"(^|/)(patches|merge\d*|join|flow|semantic|project_(video|audio))/kernel$", P("fsdp", None)),
     (r"(^|/)(verdict|condition|locked)/kernel$", P("fsdp", None)),
-    (r"(^|/)(noisy|image|level[12]|modulation|denoiser/out)/kernel$", P("fsdp", None)),
+    (r"(^|/)(noisy|image|level[12]|modulation|base|draw|denoiser/out)/kernel$", P("fsdp", None)),
     # Small vectors and the patches' places: every device has them whole.
     (r"(^|/)norm\w*/(scale|bias)$", P()),
     (r"/bias$", P()),
@@ -46,9 +46,7 @@ RULES: tuple[tuple[str, P], ...] = (
 """Regular expression over a parameter's path, and how its last axes are split. The first that matches holds."""
 
 
-def make_mesh(
-    data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[jax.Device] | None = None
-) -> Mesh:
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh with the axes of ``AXES``.
 
     Args:

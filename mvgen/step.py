@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,10 +18,13 @@ from mvgen.losses import LossConfig, total_loss
 from mvgen.models.config import MVGenConfig
 from mvgen.models.mvgen import MVGen
 from mvgen.records import RecordSpec
+from mvgen.start import read_codebooks, start_from_codebooks
 
 Params = dict[Any, Any]
 """Nested dict of parameters, as ``nnx.to_pure_dict`` gives it; float32."""
 Metrics = dict[str, jax.Array]
+PROJECTION = 0xC0DEC
+"""Folded into the seed for the start from codebooks: no step has this number."""
 
 
 @jax.tree_util.register_dataclass
@@ -53,7 +57,8 @@ class Program:
         abstract: the state's shapes, types and shardings.
         batch_sharding: where a batch goes.
         init: makes the first state, sharded from the beginning.
-        step: ``(state, batch) -> (state, metrics)``; the given state's memory is used up.
+        phases: what is compiled for which steps: (first step, ``(state, batch) -> (state, metrics)``), in order; the
+            given state's memory is used up.
         evaluate: ``(params, batch, number) -> metrics`` of the number-th (int32) evaluation batch.
     """
 
@@ -62,7 +67,7 @@ class Program:
     abstract: TrainState
     batch_sharding: NamedSharding
     init: Callable[[], TrainState]
-    step: Any
+    phases: tuple[tuple[int, Any], ...]
     evaluate: Any
 
 
@@ -121,12 +126,17 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         return TrainState(zero, zero, params, jax.tree.map(jnp.copy, params), optimizer.init(params))
 
     def init() -> TrainState:
-        return first_state(nnx.to_pure_dict(nnx.state(make_model(config, spec), nnx.Param)))
+        params = nnx.to_pure_dict(nnx.state(make_model(config, spec), nnx.Param))
+        codebooks = read_codebooks(spec) if config.init.codebooks else None
+        if codebooks is not None:
+            key = jax.random.fold_in(jax.random.key(config.seed), PROJECTION)
+            params = start_from_codebooks(params, codebooks, key)
+        return first_state(params)
 
-    def loss_of(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
-        return total_loss(nnx.merge(graphdef, params), batch, key, loss_config)
+    def step(state: TrainState, batch: dict[str, jax.Array], learned: LossConfig) -> tuple[TrainState, Metrics]:
+        def loss_of(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
+            return total_loss(nnx.merge(graphdef, params), batch, key, learned)
 
-    def step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         (loss, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, key)
         norm = optax.tree.norm(gradients)
@@ -163,6 +173,17 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         batch_sharding=batch_at,
         # Runs once: not worth optimising, and on CPUs it compiles in half the time.
         init=jax.jit(init, out_shardings=placed, compiler_options={"xla_backend_optimization_level": 0}),
-        step=jax.jit(step, in_shardings=(placed, batch_at), out_shardings=(placed, everywhere), donate_argnums=0),
+        phases=tuple(
+            (
+                begins,
+                jax.jit(
+                    partial(step, learned=learned),
+                    in_shardings=(placed, batch_at),
+                    out_shardings=(placed, everywhere),
+                    donate_argnums=0,
+                ),
+            )
+            for begins, learned in loss_config.phases()
+        ),
         evaluate=jax.jit(evaluate, in_shardings=(placed.ema, batch_at, everywhere), out_shardings=everywhere),
     )

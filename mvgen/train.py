@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -77,12 +77,12 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         if leader:
             _announce(program, windows, held_out, first, config)
         stopped = stack.enter_context(_sigterm())
-        with ThreadPoolExecutor() as pool:  # compiling takes long, and each program one core for much of it
-            judging = pool.submit(compile_evaluation(config, program, held_out)) if held_out else None
-            lowered = program.step.lower(program.abstract, abstract_batch(config, windows, program))
-            stepping = pool.submit(lowered.compile)
-            state, position = start(program, checkpoints, len(windows))
-        advance, judge = stepping.result(), judging.result() if judging else None
+        # Compiling takes long, and each program one core for much of it; what is needed later is ready by then.
+        pool = stack.enter_context(ThreadPoolExecutor())
+        phases = compile_phases(config, program, windows, first, pool)
+        judge = pool.submit(compile_evaluation(config, program, held_out)) if held_out else None
+        state, position = start(program, checkpoints, len(windows))
+        phases[0][1].result()
         examples = batches_of(config, windows, position["next_example"])
         stack.callback(examples.close)
         progress = None
@@ -101,6 +101,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
 
         pending: tuple[int, sharding.Arrays] | None = None
         for step in range(first + 1, config.train.steps + 1):
+            advance = [phase for begins, phase in phases if begins < step][-1].result()
             state, metrics = advance(state, sharding.put_batch(next(examples), program.batch_sharding))
             # The numbers of the step before are fetched while this one runs, so that the device never waits for us.
             _report(progress, pending)
@@ -114,7 +115,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
             pending = None
             with progress.pause() if progress else nullcontext():
                 if due and judge is not None and held_out is not None:
-                    scores = held_out_losses(config, program, judge, state.ema, held_out)
+                    scores = held_out_losses(config, program, judge.result(), state.ema, held_out)
                     if progress:
                         progress.evaluation(step, scores)
                 if last or step % config.train.checkpoint_every == 0:
@@ -192,9 +193,7 @@ def open_windows(config: ConfigDict, split: str) -> data.Windows:
     return data.Windows(source, data.window_frames(config.data.window_seconds))
 
 
-def batches_of(
-    config: ConfigDict, windows: data.Windows, first_example: int, shuffle: bool = True
-) -> data.Batches:
+def batches_of(config: ConfigDict, windows: data.Windows, first_example: int, shuffle: bool = True) -> data.Batches:
     """This host's batches, from an example of the run on."""
     return data.batches(
         windows,
@@ -209,9 +208,7 @@ def batches_of(
     )
 
 
-def abstract_batch(
-    config: ConfigDict, windows: data.Windows, program: Program
-) -> dict[str, jax.ShapeDtypeStruct]:
+def abstract_batch(config: ConfigDict, windows: data.Windows, program: Program) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes, types and shardings of a batch, from one window."""
     window = windows.cut(int(windows.usable[0]), np.random.default_rng(0))
     size = config.data.batch_size
@@ -219,6 +216,19 @@ def abstract_batch(
         name: jax.ShapeDtypeStruct((size, *array.shape), array.dtype, sharding=program.batch_sharding)
         for name, array in window.items()
     }
+
+
+def compile_phases(
+    config: ConfigDict, program: Program, windows: data.Windows, first: int, pool: ThreadPoolExecutor
+) -> list[tuple[int, Future[Any]]]:
+    """Sets off the compilation of the phases that steps after ``first`` belong to: (first step, compiled)."""
+    batch = abstract_batch(config, windows, program)
+    ends = [begins for begins, _ in program.phases[1:]] + [config.train.steps]
+    return [
+        (begins, pool.submit(phase.lower(program.abstract, batch).compile))
+        for (begins, phase), end in zip(program.phases, ends, strict=True)
+        if end > first and begins < config.train.steps
+    ]
 
 
 def compile_evaluation(config: ConfigDict, program: Program, windows: data.Windows) -> Callable[[], Any]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from tqdm import tqdm
 
 from mvgen import clock, diffusion
-from mvgen.models.denoiser import stretch
+from mvgen.models.denoiser import own_latents, stretch
 from mvgen.models.mvgen import MVGen
 from mvgen.models.patches import patchify, pixels, scaled, unpatchify
 
@@ -29,7 +29,7 @@ class Filming:
     for (Ho and Salimans 2022; two conditions as in Brooks et al. 2023); 1 is none and costs nothing.
     """
 
-    steps: int = 6
+    steps: int = 4
     sound_guidance: float = 1.0
     image_guidance: float = 1.0
 
@@ -53,6 +53,7 @@ def _film(
     image: Array,
     last: Array,
     audio: Array,
+    given_audio: Array,
     start: Array,
     keys: Array,
     length: int,
@@ -63,16 +64,18 @@ def _film(
     batch = image.shape[0]
     nobody = jnp.zeros(batch, bool)
     heard = stretch(audio, start, length, window)
-    silent = stretch(denoiser.withheld(audio, nobody), start, length, window)
+    silence = denoiser.withheld(audio, nobody)
+    silent = stretch(silence, start, length, window)
+    given_silence = own_latents(silence)[:, 0]
     imageless = jnp.zeros_like(image)
 
     def predict(noisy: Array, level: Array) -> Array:
-        full = denoiser(noisy, level, image, *heard)
+        full = denoiser(noisy, level, image, *heard, given_audio)
         if filming.sound_guidance != 1:
-            full += (filming.sound_guidance - 1) * (full - denoiser(noisy, level, image, *silent))
+            full += (filming.sound_guidance - 1) * (full - denoiser(noisy, level, image, *silent, given_silence))
         if filming.image_guidance != 1:
-            plain = denoiser(noisy, level, imageless, *silent)
-            full += (filming.image_guidance - 1) * (denoiser(noisy, level, image, *silent) - plain)
+            plain = denoiser(noisy, level, imageless, *silent, given_silence)
+            full += (filming.image_guidance - 1) * (denoiser(noisy, level, image, *silent, given_silence) - plain)
         return full
 
     shape = (length, *image.shape[1:])
@@ -122,8 +125,10 @@ def generate_video(
         begin = min(max(0, first - (span - length) // 2), whole - span)
         audio = _audio(graph, state, jnp.asarray(tokens[:, clock.tokens_of(begin) : clock.tokens_of(begin + span)]))
         stretch_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+        if number == 0:
+            given_audio = own_latents(audio)[:, 0]
         fresh = _film(
-            graph, state, known, last, audio, jnp.asarray(first - begin), stretch_keys, length, filming
+            graph, state, known, last, audio, given_audio, jnp.asarray(first - begin), stretch_keys, length, filming
         )[:, 1:]  # fmt: skip
         last = fresh[:, -1]
         film.append(np.asarray(pixels(unpatchify(fresh, model.config.frame_size, model.config.denoiser_patch))))

@@ -10,7 +10,7 @@ from importlib import resources
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from mvgen.errors import UserError
@@ -55,6 +55,26 @@ def load_encodec(name: str) -> Codec:
     network = EncodecNetwork(config)
     fill(network, tensors, source=folder)
     return Codec(network, name)
+
+
+def load_codebooks(name: str) -> np.ndarray:
+    """The codebooks of a codec alone, float32 ``[codebooks, entries, dim]``; ``name`` as for :func:`load_encodec`.
+
+    Raises:
+        UserError: no such folder or file, or no codebooks in it.
+    """
+    path = os.path.join(codec_folder(name), "model.safetensors")
+    books: list[np.ndarray] = []
+    try:
+        with safe_open(path, framework="numpy") as tensors:
+            names = set(tensors.keys())
+            while (key := f"quantizer.layers.{len(books)}.codebook.embed") in names:
+                books.append(tensors.get_tensor(key).astype(np.float32))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read the codec in {path}: {error}") from error
+    if not books:
+        raise UserError(f"{path} holds no codebooks")
+    return np.stack(books)
 
 
 def fill(network: EncodecNetwork, tensors: dict[str, np.ndarray], source: str) -> None:

@@ -4,53 +4,68 @@ Frames are pixel patches. Each block attends over the patches of a frame, then a
 audio latents around each frame's moment, and is modulated by noise level and the frame's own audio latents (AdaLN,
 Peebles and Xie 2023, one shared modulation as in PixArt-alpha). The network predicts the clean picture itself rather
 than noise or velocity, which suits large pixel patches (Li and He 2025, "Back to Basics"), as a change to the given
-image, in units of what the noise leaves open (:func:`mvgen.diffusion.precondition`).
+image and to what the sound says of it (:class:`Sketch`): before it has learned anything it predicts that image.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from mvgen import clock
-from mvgen.diffusion import precondition
+from mvgen.diffusion import CHANGE
 from mvgen.models.attention import Attention, Mlp
 from mvgen.models.config import MVGenConfig
+from mvgen.models.patches import patchify
 from mvgen.models.positions import within
+
+SKETCH = 2  # how many times coarser than the frames
+SKETCH_HIDDEN = 256
 
 
 class Stretch(NamedTuple):
-    """A run of frames inside a window, with the audio latents within reach of it."""
+    """A run of frames inside a window, with the audio latents within reach of it; seconds count from its beginning."""
 
     audio: Float[Array, "batch tokens dim"]
     own_audio: Float[Array, "batch frames two_tokens dim"]
     frame_seconds: Float[Array, " frames"]
     token_seconds: Float[Array, " tokens"]
-    audible: Bool[Array, " tokens"]
+    audible: Bool[Array, "batch tokens"]
 
 
-def stretch(audio: Float[Array, "batch tokens dim"], start: Array | int, length: int, window: float) -> Stretch:
+def own_latents(audio: Float[Array, "batch tokens dim"]) -> Float[Array, "batch frames two_tokens dim"]:
+    """The latents of each frame's own tokens."""
+    batch, tokens, dim = audio.shape
+    return audio.reshape(batch, clock.frames_of(tokens), clock.TOKENS_PER_FRAME, dim)
+
+
+def stretch(
+    audio: Float[Array, "batch tokens dim"], start: Int[Array, " batch"] | int, length: int, window: float
+) -> Stretch:
     """Cuts out what the denoiser needs for frames ``start .. start + length`` of a window of audio latents.
 
-    ``window`` is how far it hears either way, in seconds (0: the whole window); beyond the ends there is nothing.
+    ``start`` is one for all, or one for each; ``window`` is how far it hears either way, in seconds (0: the whole
+    window); beyond the ends there is nothing.
     """
     batch, tokens, dim = audio.shape
     two = clock.TOKENS_PER_FRAME
     margin = two * math.ceil(window * clock.FRAME_RATE) if window else tokens
     reach = two * length + 2 * margin
     padded = jnp.pad(audio, ((0, 0), (margin, margin), (0, 0)))
-    numbers = two * start - margin + jnp.arange(reach)
-    own = jax.lax.dynamic_slice_in_dim(audio, two * start, two * length, axis=1)
+    first = two * jnp.broadcast_to(start, (batch,))
+    numbers = first[:, None] - margin + jnp.arange(reach)
+    cut = jax.vmap(partial(jax.lax.dynamic_slice_in_dim, axis=0), (0, 0, None))
     return Stretch(
-        audio=jax.lax.dynamic_slice_in_dim(padded, two * start, reach, axis=1),
-        own_audio=own.reshape(batch, length, two, dim),
-        frame_seconds=(start + jnp.arange(length) + 0.5) / clock.FRAME_RATE,
-        token_seconds=(numbers + 0.5) / clock.TOKEN_RATE,
+        audio=cut(padded, first, reach),
+        own_audio=own_latents(cut(audio, first, two * length)),
+        frame_seconds=(jnp.arange(length) + 0.5) / clock.FRAME_RATE,
+        token_seconds=(jnp.arange(reach) - margin + 0.5) / clock.TOKEN_RATE,
         audible=(numbers >= 0) & (numbers < tokens),
     )
 
@@ -59,6 +74,34 @@ def embed_level(level: Float[Array, "batch frames"], width: int) -> Float[Array,
     """Sinusoidal embedding of the noise level (0 noise, 1 clean)."""
     angles = level[..., None] * 1000 * jnp.exp(-math.log(10_000) * jnp.arange(width // 2) / (width // 2))
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+class Sketch(nnx.Module):
+    """What the sound alone says of the picture: how a frame differs from the mean of its window, coarsely.
+
+    A regression, not a diffusion: it learns in a few hundred steps where what sounds is seen, and the denoiser begins
+    with it. Values of pixels at ``1 / SKETCH`` of the frames' size.
+    """
+
+    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+        dtype = config.compute_dtype
+        self.patch, self.frame_size = config.denoiser_patch, config.frame_size
+        self.size = config.frame_size[0] // SKETCH, config.frame_size[1] // SKETCH
+        self.fc1 = nnx.Linear(clock.TOKENS_PER_FRAME * config.width, SKETCH_HIDDEN, dtype=dtype, rngs=rngs)
+        self.draw = nnx.Linear(
+            SKETCH_HIDDEN, self.size[0] * self.size[1] * 3,
+            kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs,
+        )  # fmt: skip
+
+    def __call__(self, own_audio: Float[Array, "batch frames two_tokens dim"]) -> Float[Array, "batch frames h w 3"]:
+        hidden = jax.nn.gelu(self.fc1(own_audio.reshape(*own_audio.shape[:2], -1).astype(self.fc1.dtype)))
+        return self.draw(hidden).astype(jnp.float32).reshape(*hidden.shape[:2], *self.size, 3)
+
+    def patches(self, own_audio: Float[Array, "batch frames two_tokens dim"]) -> Array:
+        """At the frames' size, cut into patches: ``[batch, frames, patches, values]``."""
+        coarse = self(own_audio)
+        full = jax.image.resize(coarse, (*coarse.shape[:2], *self.frame_size, 3), "linear")
+        return patchify(full, self.patch)
 
 
 class DenoiserBlock(nnx.Module):
@@ -101,7 +144,7 @@ class DenoiserBlock(nnx.Module):
             audio,
             query_seconds=jnp.repeat(frame_seconds, patches),
             key_seconds=token_seconds,
-            mask=jnp.repeat(mask, patches, axis=0),
+            mask=jnp.repeat(mask, patches, axis=1)[:, None],
         )
         x = x + y.reshape(x.shape)
         return x + (1 + gate2) * self.mlp(self.norm_mlp(x) * (1 + scale2) + shift2)
@@ -117,10 +160,12 @@ class Denoiser(nnx.Module):
         pixels = config.denoiser_patch**2 * 3
         self.noisy = nnx.Linear(pixels, width, dtype=dtype, rngs=rngs)
         self.image = nnx.Linear(pixels, width, dtype=dtype, rngs=rngs)
+        self.base = nnx.Linear(pixels, width, use_bias=False, dtype=dtype, rngs=rngs)
         self.place = nnx.Param(0.02 * jax.random.normal(rngs.params(), (patches, width)))
         self.level1 = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
         self.level2 = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
         self.locked = nnx.Linear(clock.TOKENS_PER_FRAME * config.width, width, dtype=dtype, rngs=rngs)
+        self.sketch = Sketch(config, rngs=rngs)
         self.no_audio = nnx.Param(jnp.zeros(config.width))  # stands for sound that is withheld (guidance)
         self.modulation = nnx.Linear(
             width, 6 * width, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs
@@ -142,7 +187,8 @@ class Denoiser(nnx.Module):
         own_audio: Float[Array, "batch frames two_tokens audio_dim"],
         frame_seconds: Float[Array, " frames"],
         token_seconds: Float[Array, " tokens"],
-        audible: Bool[Array, " tokens"],
+        audible: Bool[Array, "batch tokens"],
+        given_audio: Float[Array, "batch two_tokens audio_dim"],
     ) -> Float[Array, "batch frames patches values"]:
         """
         Args:
@@ -151,19 +197,23 @@ class Denoiser(nnx.Module):
             image: patches of the given image (zeros where withheld).
             audio: latents of the sound around, with its times ``token_seconds``; only the ``audible`` ones are real.
             own_audio: the latents of each frame's own tokens.
+            given_audio: the latents of the given image's own tokens.
             frame_seconds: the middle of each frame, on the same axis as ``token_seconds``.
         """
         dtype = self.config.compute_dtype
-        own = self.locked(own_audio.reshape(*own_audio.shape[:2], -1).astype(dtype))
-        x = self.noisy(noisy.astype(dtype)) + self.image(image.astype(dtype))[:, None]
+        # The sketch learns by itself (`losses.sketch_loss`); here it is taken as it is.
+        drawn = jax.lax.stop_gradient(self.sketch.patches(jnp.concatenate([given_audio[:, None], own_audio], axis=1)))
+        base = image[:, None] + drawn[:, 1:] - drawn[:, :1]
+        sound = own_audio.reshape(*own_audio.shape[:2], -1).astype(dtype)
+        own = self.locked(sound)
+        x = self.noisy(noisy.astype(dtype)) + self.image(image.astype(dtype))[:, None] + self.base(base.astype(dtype))
         x = x + self.place[...].astype(dtype) + own[:, :, None]
         level_embedding = embed_level(level, self.config.denoiser_width).astype(dtype)
         condition = self.level2(jax.nn.silu(self.level1(level_embedding))) + own
         modulation = self.modulation(jax.nn.silu(condition))
         near = within(frame_seconds, token_seconds, self.config.attention_window)
-        mask = jnp.broadcast_to(audible, (frame_seconds.shape[0], audible.shape[0])) if near is None else near & audible
+        mask = jnp.broadcast_to(audible[:, None], (len(audible), frame_seconds.shape[0], audible.shape[1]))
+        mask = mask if near is None else mask & near
         for block in self.blocks:
             x = block(x, modulation, audio.astype(dtype), frame_seconds, token_seconds, mask)
-        skip, scale = (part[..., None, None] for part in precondition(level))
-        kept = skip * (noisy - level[..., None, None] * image[:, None])
-        return image[:, None] + kept + scale * self.out(self.norm(x)).astype(jnp.float32)
+        return base + CHANGE * self.out(self.norm(x)).astype(jnp.float32)

@@ -18,31 +18,34 @@ from mvgen.models.config import MVGenConfig
 from mvgen.models.positions import sinusoid, within
 
 MOTION_GAIN = 4.0  # motion between frames is small beside the picture itself
+APART_GAIN = 2.0  # and so is what sets a moment apart from the rest of the window
 PATCH_CHANNELS = 64
 MERGED_CHANNELS = 128
 
 
 class FrameEmbedding(nnx.Module):
-    """One vector a frame from its patches and their change since the frame before.
+    """One vector a frame from its patches, their change since the frame before, and their distance from the usual.
 
-    One matrix embeds a patch twice, as picture and as motion (the change of an embedding is the embedding of the
-    change); then 2x2 neighbours are merged, and all are joined with their places. All is matrix products, since small
-    convolutions are slow on CPUs and TPUs alike.
+    One matrix embeds a patch three times: as picture, as motion (the change of an embedding is the embedding of the
+    change), and as what sets it apart from its mean over the window, in which camera, light and colours are gone and a
+    key that is held down is not. Then 2x2 neighbours are merged, and all are joined with their places. All is matrix
+    products, since small convolutions are slow on CPUs and TPUs alike.
     """
 
     def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
         dtype = config.compute_dtype
         self.grid = (config.frame_size[0] // config.patch, config.frame_size[1] // config.patch)
         merged = self.grid[0] // 2 * (self.grid[1] // 2)
-        self.patches = nnx.Linear(config.patch**2 * 3, 2 * PATCH_CHANNELS, use_bias=False, dtype=dtype, rngs=rngs)
+        self.patches = nnx.Linear(config.patch**2 * 3, 3 * PATCH_CHANNELS, use_bias=False, dtype=dtype, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros(PATCH_CHANNELS))
         self.merge = nnx.Linear(4 * PATCH_CHANNELS, MERGED_CHANNELS, dtype=dtype, rngs=rngs)
         self.join = nnx.Linear(merged * MERGED_CHANNELS, config.width, dtype=dtype, rngs=rngs)
 
     def __call__(self, patches: Float[Array, "batch time patches values"]) -> Float[Array, "batch time dim"]:
-        picture, motion = jnp.split(self.patches(patches.astype(self.patches.dtype)), 2, axis=-1)
+        picture, motion, usual = jnp.split(self.patches(patches.astype(self.patches.dtype)), 3, axis=-1)
         change = jnp.diff(motion, axis=1, prepend=motion[:, :1]) * MOTION_GAIN
-        x = jax.nn.gelu(picture + change + self.bias[...].astype(picture.dtype))
+        apart = (usual - usual.mean(axis=1, keepdims=True)) * APART_GAIN
+        x = jax.nn.gelu(picture + change + apart + self.bias[...].astype(picture.dtype))
         batch, time = x.shape[:2]
         x = x.reshape(batch, time, self.grid[0] // 2, 2, self.grid[1] // 2, 2, PATCH_CHANNELS)
         x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(batch, time, -1, 4 * PATCH_CHANNELS)

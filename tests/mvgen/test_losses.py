@@ -47,6 +47,42 @@ def test_shift_contrast_finds_a_known_shift(moved):
     assert (accuracy == 1 and loss < 0.01) if moved == 0 else (accuracy == 0 and loss > 1)
 
 
+def test_moments_are_told_apart_by_what_sounds_then():
+    z = _unit(jax.random.key(3), (4, 30, 8))
+    loss, accuracy = losses.contrast_moments(z, z, jnp.array(50.0))
+    assert loss < 0.2 and accuracy == 1
+    # Where every moment is alike, all but the two neighbours (one at either end) remain to guess among.
+    same = jnp.broadcast_to(z[:, :1], z.shape)
+    choices = np.array([29] + [28] * 28 + [29])
+    guessed, _ = losses.contrast_moments(same, same, jnp.array(50.0))
+    np.testing.assert_allclose(guessed, np.log(choices).mean(), rtol=1e-5)
+    # A sound two frames late is not the frame's own.
+    late, found = losses.contrast_moments(z, jnp.roll(z, 2, axis=1), jnp.array(50.0))
+    assert late > 10 and found == 0
+
+
+def test_forgetting_blanks_whole_columns_in_its_share_of_examples():
+    columns = jnp.asarray(np.random.default_rng(0).integers(0, 24, (200, 50, 4)))
+    blanked = np.asarray(losses.forget(columns, 24, jax.random.key(0), 0.5))
+    gone = (blanked == 24).all(axis=2)
+    np.testing.assert_array_equal(blanked[~gone], np.asarray(columns)[~gone])
+    rates = gone.mean(axis=1)
+    assert 0.4 < np.mean(rates > 0) < 0.6
+    assert 0.55 < rates[rates > 0].mean() < 0.75  # uniform from 0.3 to 1
+    np.testing.assert_array_equal(losses.forget(columns, 24, jax.random.key(0), 0.0), columns)
+
+
+def test_phases_begin_the_video_and_end_the_forgetting():
+    config = dataclasses.replace(CONFIG, video_from=30, history_until=20, history_dropout=0.5)
+    told = [(begins, phase.video > 0, phase.history_dropout) for begins, phase in config.phases()]
+    assert told == [(0, False, 0.5), (20, False, 0.0), (30, True, 0.0)]
+    assert all(phase.music == config.music for _, phase in config.phases())
+    plain = dataclasses.replace(config, video_from=0, history_until=0)
+    assert plain.phases() == [(0, dataclasses.replace(plain, history_dropout=0.0))]
+    alone = dataclasses.replace(config, align=0.0, music=0.0)  # nothing to wait for, nothing to forget
+    assert [begins for begins, _ in alone.phases()] == [0] and alone.phases()[0][1].video > 0
+
+
 def test_music_loss_of_even_odds_is_log_of_entries():
     model = small_model()
     for head in model.decoder.heads:

@@ -110,13 +110,13 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(stand_in: Confi
     batch = next(train.batches_of(stand_in, train.open_windows(stand_in, "train"), 0))
     good = sharding.put_batch(batch, program.batch_sharding)
     bad = sharding.put_batch({**batch, "flow": batch["flow"] * np.float16("nan")}, program.batch_sharding)
-    before, _ = program.step(program.init(), good)
+    before, _ = program.phases[0][1](program.init(), good)
     kept = jax.tree.map(np.asarray, before)
-    after, metrics = program.step(before, bad)
+    after, metrics = program.phases[0][1](before, bad)
     jax.tree.map(np.testing.assert_array_equal, (kept.params, kept.ema, kept.opt_state),
                  (after.params, after.ema, after.opt_state))  # fmt: skip
     assert int(after.step) == 2 and int(after.skipped) == int(metrics["skipped_steps"]) == 1
-    after, metrics = program.step(after, good)
+    after, metrics = program.phases[0][1](after, good)
     assert int(after.step) == 3 and int(after.skipped) == 1 and np.isfinite(float(metrics["loss"]))
 
 
@@ -130,7 +130,7 @@ def test_average_decay_and_rate_follow_the_configuration(stand_in: ConfigDict) -
     expected = jax.tree.map(np.asarray, state.ema)
     rates = []
     for number in range(6):
-        state, metrics = program.step(state, batch)
+        state, metrics = program.phases[0][1](state, batch)
         decay = min(0.5, (1 + number) / (10 + number))
         expected = jax.tree.map(lambda old, new, d=decay: d * old + (1 - d) * np.asarray(new), expected, state.params)
         rates.append(float(metrics["learning_rate"]))
@@ -171,9 +171,7 @@ def test_another_model_in_the_same_folder_is_refused(stand_in: ConfigDict, tmp_p
 def main(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs ``python -m mvgen.main``."""
     command = [sys.executable, "-m", "mvgen.main", *arguments]
-    return subprocess.run(
-        command, env=FAST_COMPILE, capture_output=True, text=True, check=False, cwd=CONFIGS.parent
-    )
+    return subprocess.run(command, env=FAST_COMPILE, capture_output=True, text=True, check=False, cwd=CONFIGS.parent)
 
 
 def test_the_real_model_killed_and_resumed_by_the_command(records: Path, tmp_path: Path) -> None:
