@@ -40,10 +40,13 @@ def loss(
     predicted: Float[Array, "batch frames patches values"],
     clean: Array,
     counted: Float[Array, "batch frames"],
-    emphasis: Array | float = 1.0,
 ) -> Array:
-    """Mean squared error over the counted frames in units of ``CHANGE``, times ``emphasis``."""
-    error = jnp.mean(emphasis * (predicted - clean) ** 2, axis=(-2, -1)) / CHANGE**2
+    """Mean squared error over the counted frames in units of ``CHANGE``.
+
+    Plain: a weight on what changes would pull the prediction away from the mean, towards whatever changes most, and
+    the sampler would build on it.
+    """
+    error = jnp.mean((predicted - clean) ** 2, axis=(-2, -1)) / CHANGE**2
     return jnp.sum(error * counted) / jnp.maximum(jnp.sum(counted), 1.0)
 
 

@@ -28,6 +28,7 @@ class LossConfig:
     align: float
     music: float
     video: float
+    sketch: float
     max_shift_seconds: float
     match_examples: int
     video_examples: int
@@ -211,10 +212,7 @@ def video_loss(
     audio = model.denoiser.withheld(audio, keep_sound)
     heard = stretch(audio, start, length, config.attention_window)
     predicted = model.denoiser(noisy, level, image, *heard, own_latents(audio)[jnp.arange(batch), moment])
-    # What plays is small, and differs much from the given image: a key that lights up, not a shadow that moves.
-    change = (clean - given) ** 2
-    emphasis = 1.0 + change / (change.mean(axis=(-2, -1), keepdims=True) + 1e-3)
-    return diffusion.loss(predicted, clean, 1.0 - known.astype(jnp.float32), emphasis)
+    return diffusion.loss(predicted, clean, 1.0 - known.astype(jnp.float32))
 
 
 def sketch_loss(
@@ -282,7 +280,7 @@ def total_loss(
     if config.align or config.music:
         patches = recolouring(scaled(patchify(frames, model.config.patch)))
         video = model.encoder.video_latents(tower_input(model.config, batch, patches))
-    if config.align or config.video:
+    if config.align or config.video or config.sketch:
         audio = model.encoder.audio_latents(tokens)
     if config.align:
         assert video is not None and audio is not None
@@ -310,7 +308,10 @@ def total_loss(
         metrics["video"] = video_loss(
             model, frames[:some], audio[:some], keys[3], dropout, recolouring, config.video_stretches
         )
+        total += config.video * metrics["video"]
+    if config.sketch:
+        assert audio is not None
         metrics["sketch"] = sketch_loss(model, frames, audio)
-        total += config.video * (metrics["video"] + metrics["sketch"])
+        total += config.sketch * metrics["sketch"]
     metrics["loss"] = total
     return total, metrics

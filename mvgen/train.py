@@ -163,7 +163,7 @@ def check_config(config: ConfigDict) -> None:
         "train.eval_every": 0, "train.eval_batches": 1, "train.checkpoint_every": 1, "train.keep_checkpoints": 1,
         "seed": 0, "optimizer.warmup_steps": 0, "optimizer.learning_rate": 0, "optimizer.weight_decay": 0,
         "optimizer.clip_norm": 0, "optimizer.final_fraction": 0, "train.ema": 0, "loss.align": 0, "loss.music": 0,
-        "loss.video": 0, "augment.shift": 0, "augment.colour": 0, "loss.condition_dropout": 0,
+        "loss.video": 0, "loss.sketch": 0, "augment.shift": 0, "augment.colour": 0, "loss.condition_dropout": 0,
     }  # fmt: skip
     most = {"train.ema": 1, "loss.condition_dropout": 1, "optimizer.final_fraction": 1, "seed": 2**32 - 1}
     for name, bound in least.items():
@@ -173,8 +173,8 @@ def check_config(config: ConfigDict) -> None:
         if not bound <= value <= limit or not math.isfinite(value):
             asked = f"at least {bound}" if limit == math.inf else f"between {bound} and {limit}"
             raise UserError(f"config.{name} is {value}; it must be {asked}")
-    if not (config.loss.align or config.loss.music or config.loss.video):
-        raise UserError("config.loss.align, music and video are all 0: there is nothing to learn")
+    if not (config.loss.align or config.loss.music or config.loss.video or config.loss.sketch):
+        raise UserError("config.loss.align, music, video and sketch are all 0: there is nothing to learn")
 
 
 def prepare(config: ConfigDict, spec: RecordSpec) -> Program:
