@@ -58,10 +58,10 @@ def get_config() -> ConfigDict:
     config.loss.match_examples = 2  # so many examples of a batch teach the matching of pairs; 0: all
     config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all
     config.loss.video_stretches = 2  # and each of them with so many stretches of model.denoiser_frames frames
-    config.loss.video_from = 1100  # the video part waits until so many steps are done: sound has meaning to it then
+    config.loss.video_from = 1400  # the video part waits until so many steps are done: sound has meaning to it then
     config.loss.condition_dropout = 0.1  # share of examples that learn without their condition (for guidance)
     config.loss.history_dropout = 0.5  # share of examples whose past is blanked in part, so that the video must tell
-    config.loss.history_until = 1100  # after so many steps the whole past is seen again, as when music is generated
+    config.loss.history_until = 1400  # after so many steps the whole past is seen again, as when music is generated
 
     config.augment = ConfigDict()
     config.augment.shift = 1  # frames are moved by up to so many pixels (one shift a clip)
@@ -77,12 +77,12 @@ def get_config() -> ConfigDict:
     config.optimizer.final_fraction = 0.05  # cosine decay ends at this share of learning_rate
 
     config.train = ConfigDict()
-    config.train.steps = 1600
+    config.train.steps = 2100
     config.train.ema = 0.995  # decay of the averaged parameters used for evaluation and generation
     config.train.log_every = 10  # steps between lines of progress and TensorBoard scalars
-    config.train.eval_every = 800  # steps between evaluations of the losses on eval_split; 0: never
+    config.train.eval_every = 700  # steps between evaluations of the losses on eval_split; 0: never
     config.train.eval_batches = 12
-    config.train.checkpoint_every = 800  # steps
+    config.train.checkpoint_every = 700  # steps
     config.train.keep_checkpoints = 2
     config.train.compilation_cache = ""  # folder where compiled programs are kept for the next start; "": none
 
