@@ -12,7 +12,8 @@ from mvgen.music import generate_music, windows_over
 from mvgen.video import Filming, generate_video
 from tests.mvgen.models.small import SMALL, small_batch, small_model
 
-GREEDY = Sampling(temperature=0)
+GREEDY = Sampling(temperature=0, guidance=1)
+PLAIN = Sampling(temperature=1.0, top_k=0, guidance=1)
 
 
 @given(st.integers(1, 400), st.integers(4, 100))
@@ -56,8 +57,8 @@ def test_guidance_of_one_is_none_and_a_request_does_not_hang_on_its_neighbours()
     decoder = small_model().decoder
     latents = jax.random.normal(jax.random.key(0), (3, 10, SMALL.width))
     keys = jax.random.split(jax.random.key(1), 3)
-    together = decode(decoder, latents, keys, Sampling(1.0, 0))
-    alone = decode(decoder, latents[1:2], keys[1:2], Sampling(1.0, 0))
+    together = decode(decoder, latents, keys, PLAIN)
+    alone = decode(decoder, latents[1:2], keys[1:2], PLAIN)
     np.testing.assert_array_equal(together[1:2], alone)
     near_one = decode(decoder, latents, keys, Sampling(1.0, 0, guidance=1 + 1e-6))
     assert np.mean(np.asarray(near_one == together)) > 0.99
