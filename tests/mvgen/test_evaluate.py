@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mvgen.errors import UserError
-from mvgen.evaluate import evaluate_folders, main, read_manifest, report_lines, write_json
+from mvgen.evaluate import PARTS, evaluate_folders, main, read_manifest, report_lines, write_json
 from mvgen.media import write_video
 from mvgen.metrics.table import METRICS
 from tests.mvgen.metrics.sounds import RATE, play
@@ -72,6 +72,16 @@ def test_command_line_writes_json_and_a_table(folders, tmp_path, monkeypatch, ca
     for word in ("chance", "original", "64x64", "25 frames/s", "4.00 s", "stray"):
         assert word in shown
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_only_the_parts_asked_for_are_scored(folders):
+    everything = evaluate_folders(*folders, progress=False)["summary"]["overall"]
+    scored = {}
+    for part in PARTS:
+        scored[part] = evaluate_folders(*folders, progress=False, parts=(part,))["summary"]["overall"]
+    names = [name for part in PARTS for name in scored[part]]
+    assert sorted(names) == sorted(everything) and all(scored.values())
+    assert {name: value for part in scored.values() for name, value in part.items()} == everything
 
 
 def test_same_seed_same_scores(folders):
