@@ -50,7 +50,7 @@ def get_config() -> ConfigDict:
     config.init.codebooks = True  # token embeddings and output layers start from the codec's codebooks, if it is there
 
     config.loss = ConfigDict()
-    config.loss.align = 1.0  # contrastive over clips and time shifts, and matching; 0 leaves the part out
+    config.loss.align = 1.0  # contrastive over clips, time shifts and moments, and matching; 0 leaves the part out
     config.loss.music = 1.0  # cross-entropy of the audio tokens given the video
     config.loss.video = 1.0  # flow matching of the frames given image and audio tokens
     config.loss.sketch = 2.0  # regression from sound to a coarse picture, which the denoiser begins with

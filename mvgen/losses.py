@@ -13,9 +13,10 @@ import optax
 from jaxtyping import Array, Float, Int, UInt8
 
 from mvgen import clock, delay, diffusion
-from mvgen.models.denoiser import SKETCH, own_latents, stretch
+from mvgen.models.denoiser import SKETCH, stretch
 from mvgen.models.mvgen import MVGen, tower_input
 from mvgen.models.patches import patchify, scaled
+from mvgen.models.positions import own_latents
 
 MATCH_SHARE = 0.25  # weight of the matching loss within the align part
 NEAR_SHIFT = 1  # frames: a shift this small is no negative, since neighbouring frames look alike

@@ -29,13 +29,12 @@ def read_codebooks(spec: RecordSpec) -> np.ndarray | None:
     """
     try:
         codebooks = load_codebooks(spec.codec)[: spec.codebooks]
+        if codebooks.shape[:2] != (spec.codebooks, spec.codebook_size):
+            found = "x".join(map(str, codebooks.shape[:2]))
+            asked = f"{spec.codebooks}x{spec.codebook_size}"
+            raise UserError(f"{spec.codec} has codebooks of {found} entries, the records {asked}")
     except UserError as error:
         print(f"warning: token embeddings start at random: {error}", file=sys.stderr)
-        return None
-    if codebooks.shape[:2] != (spec.codebooks, spec.codebook_size):
-        found = "x".join(map(str, codebooks.shape[:2]))
-        print(f"warning: token embeddings start at random: {spec.codec} has codebooks of {found} entries, the records "
-              f"{spec.codebooks}x{spec.codebook_size}", file=sys.stderr)  # fmt: skip
         return None
     return codebooks - codebooks.mean(axis=1, keepdims=True)
 

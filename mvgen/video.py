@@ -13,9 +13,10 @@ from jaxtyping import Array, Float, Int, UInt8
 from tqdm import tqdm
 
 from mvgen import clock, diffusion
-from mvgen.models.denoiser import own_latents, stretch
+from mvgen.models.denoiser import stretch
 from mvgen.models.mvgen import MVGen
 from mvgen.models.patches import patchify, pixels, scaled, unpatchify
+from mvgen.models.positions import own_latents
 
 KNOWN_LEVEL = 0.9
 """Level at which the last frame is shown to the next stretch: slightly noisy, so that small errors do not add up."""

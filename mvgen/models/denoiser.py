@@ -23,7 +23,7 @@ from mvgen.diffusion import CHANGE
 from mvgen.models.attention import Attention, Mlp
 from mvgen.models.config import MVGenConfig
 from mvgen.models.patches import patchify
-from mvgen.models.positions import within
+from mvgen.models.positions import own_latents, within
 
 SKETCH = 2  # how many times coarser than the frames
 SKETCH_HIDDEN = 256
@@ -37,12 +37,6 @@ class Stretch(NamedTuple):
     frame_seconds: Float[Array, " frames"]
     token_seconds: Float[Array, " tokens"]
     audible: Bool[Array, "batch tokens"]
-
-
-def own_latents(audio: Float[Array, "batch tokens dim"]) -> Float[Array, "batch frames two_tokens dim"]:
-    """The latents of each frame's own tokens."""
-    batch, tokens, dim = audio.shape
-    return audio.reshape(batch, clock.frames_of(tokens), clock.TOKENS_PER_FRAME, dim)
 
 
 def stretch(

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from mvgen import clock
 from mvgen.models.attention import Block, CrossBlock
 from mvgen.models.config import MVGenConfig
-from mvgen.models.positions import sinusoid, within
+from mvgen.models.positions import own_latents, sinusoid, within
 
 MOTION_GAIN = 4.0  # motion between frames is small beside the picture itself
 APART_GAIN = 2.0  # and so is what sets a moment apart from the rest of the window
@@ -144,9 +144,7 @@ class AlignedEncoder(nnx.Module):
     def coordinates(self, latents: Array, modality: str) -> Float[Array, "batch frames latent"]:
         """Unit vectors in the coordinated space, one a frame (a frame's two tokens are averaged)."""
         if modality == "audio":
-            batch, tokens, dim = latents.shape
-            latents = latents.reshape(batch, clock.frames_of(tokens), clock.TOKENS_PER_FRAME, dim).mean(axis=2)
-            z = self.project_audio(latents)
+            z = self.project_audio(own_latents(latents).mean(axis=2))
         else:
             z = self.project_video(latents)
         z = z.astype(jnp.float32)
@@ -175,6 +173,6 @@ class AlignedEncoder(nnx.Module):
                     mask=None if mask is None else mask.T,
                 ),
             )
-        batch, tokens, dim = audio.shape
-        audio = audio.reshape(batch, clock.frames_of(tokens), clock.TOKENS_PER_FRAME, dim).mean(axis=2)
-        return self.verdict(jnp.concatenate([video, audio], axis=-1))[..., 0].astype(jnp.float32)
+        return self.verdict(jnp.concatenate([video, own_latents(audio).mean(axis=2)], axis=-1))[..., 0].astype(
+            jnp.float32
+        )

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mvgen import clock
+
 SLOWEST_HZ = 1 / 64
 FASTEST_HZ = 12.5  # one full turn every two frames: the highest rate that 25 frames a second can tell apart
 
@@ -58,3 +60,9 @@ def within(
 def nearest(query_seconds: jax.Array, key_seconds: jax.Array) -> jax.Array:
     """Index of the key nearest in time to each query, int32 ``[query]``."""
     return jnp.argmin(jnp.abs(query_seconds[:, None] - key_seconds[None, :]), axis=1)
+
+
+def own_latents(audio: Float[Array, "batch tokens dim"]) -> Float[Array, "batch frames two_tokens dim"]:
+    """The latents of each frame's own tokens."""
+    batch, tokens, dim = audio.shape
+    return audio.reshape(batch, clock.frames_of(tokens), clock.TOKENS_PER_FRAME, dim)

@@ -145,6 +145,8 @@ def test_average_decay_and_rate_follow_the_configuration(stand_in: ConfigDict) -
         ("data.path", "", "--config.data.path=DIR is missing"),
         ("data.path", "/nowhere", "not a folder of records"),
         ("train.steps", 0, "config.train.steps is 0; it must be at least 1"),
+        ("loss.video_stretches", 0, "config.loss.video_stretches is 0; it must be at least 1"),
+        ("loss.history_dropout", 1.5, "config.loss.history_dropout is 1.5; it must be between 0 and 1"),
         ("train.ema", 1.5, "between 0 and 1"),
         ("optimizer.learning_rate", float("nan"), "learning_rate is nan"),
         ("data.window_seconds", 9.0, "longest lasts 1.6 s"),
