@@ -33,7 +33,7 @@ lint: setup ## ruff and mypy
 	@$(BIN)/mypy
 
 test: lint ## lint, then all tests
-	@$(BIN)/python -m pytest -x -q --durations=15
+	@$(BIN)/python -m pytest -x -q -n auto --dist loadfile --durations=15
 
 clean: ## remove .venv, caches and build outputs (runs/ stays)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

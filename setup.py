@@ -65,6 +65,7 @@ AUDIOCRAFT = [
 
 DEV = [
     "pytest>=8",  # runs the tests
+    "pytest-xdist>=3.6,<4",  # on all cores: most of a test is compiling, which one core does
     "hypothesis>=6.100",  # tests over generated cases
     "beartype>=0.20",  # jaxtyping's annotations, checked at run time
     "scikit-image>=0.24",  # the reference that PSNR and SSIM are tested against
