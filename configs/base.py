@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
     config.model.decoder_layers = 4  # token decoder (MusicGen's form)
     config.model.cross_attention = True  # token decoder attends to the video latents
     config.model.frame_locked = True  # each token is also given its own frame's latent
+    config.model.frame_prior = True  # and what that latent alone says of the token is added to the scores
     config.model.denoiser_width = 128
     config.model.denoiser_layers = 3
     config.model.denoiser_heads = 4
@@ -52,6 +53,7 @@ def get_config() -> ConfigDict:
     config.loss = ConfigDict()
     config.loss.align = 1.0  # contrastive over clips, time shifts and moments, and matching; 0 leaves the part out
     config.loss.music = 1.0  # cross-entropy of the audio tokens given the video
+    config.loss.prior = 1.0  # the same of what each frame alone says of its tokens, times `music`
     config.loss.video = 1.0  # flow matching of the frames given image and audio tokens
     config.loss.sketch = 2.0  # regression from sound to a coarse picture, which the denoiser begins with
     config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
@@ -59,6 +61,7 @@ def get_config() -> ConfigDict:
     config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all
     config.loss.video_stretches = 2  # and each of them with so many stretches of model.denoiser_frames frames
     config.loss.video_from = 1400  # the video part waits until so many steps are done: sound has meaning to it then
+    config.loss.encoder_until = 1400  # after so many steps the encoder is left as it is, and the others learn on; 0: never
     config.loss.condition_dropout = 0.1  # share of examples that learn without their condition (for guidance)
     config.loss.history_dropout = 0.5  # share of examples whose past is blanked in part, so that the video must tell
     config.loss.history_until = 1400  # after so many steps the whole past is seen again, as when music is generated

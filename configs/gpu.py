@@ -34,6 +34,7 @@ def get_config() -> ConfigDict:
     config.loss.match_examples = 0
     config.loss.video_examples = 0
     config.loss.video_from = 2000
+    config.loss.encoder_until = 0
     config.loss.history_until = 15_000
 
     config.optimizer.learning_rate = 3e-4

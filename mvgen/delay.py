@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 
 def steps(tokens: int, codebooks: int) -> int:
@@ -31,6 +31,15 @@ def undelay(grid: Int[Array, "batch columns codebooks"]) -> Int[Array, "batch to
     codebooks = grid.shape[-1]
     time = grid.shape[1] - codebooks
     return jnp.stack([grid[:, 1 + k : 1 + k + time, k] for k in range(codebooks)], axis=-1)
+
+
+def delay_scores(
+    scores: Float[Array, "batch tokens codebooks size"],
+) -> Float[Array, "batch steps codebooks size"]:
+    """Scores of the tokens at the steps that predict them; 0 where a step predicts none."""
+    codebooks = scores.shape[2]
+    moved = [jnp.pad(scores[:, :, k], ((0, 0), (k, codebooks - 1 - k), (0, 0))) for k in range(codebooks)]
+    return jnp.stack(moved, axis=2)
 
 
 def written(step: jax.Array | int, tokens: int, codebooks: int) -> Bool[Array, " codebooks"]:

@@ -13,10 +13,11 @@ import optax
 from jaxtyping import Array, Float, Int, UInt8
 
 from mvgen import clock, delay, diffusion
-from mvgen.models.denoiser import SKETCH, stretch
+from mvgen.models.denoiser import stretch
 from mvgen.models.mvgen import MVGen, tower_input
 from mvgen.models.patches import patchify, scaled
 from mvgen.models.positions import own_latents
+from mvgen.models.sketch import COARSER
 
 MATCH_SHARE = 0.25  # weight of the matching loss within the align part
 NEAR_SHIFT = 1  # frames: a shift this small is no negative, since neighbouring frames look alike
@@ -28,6 +29,7 @@ class LossConfig:
 
     align: float
     music: float
+    prior: float
     video: float
     sketch: float
     max_shift_seconds: float
@@ -35,6 +37,7 @@ class LossConfig:
     video_examples: int
     video_stretches: int
     video_from: int
+    encoder_until: int
     condition_dropout: float
     history_dropout: float
     history_until: int
@@ -46,21 +49,32 @@ class LossConfig:
         """From ``config.loss`` and ``config.augment``."""
         return cls(**config.loss.to_dict(), **config.augment.to_dict())
 
-    def phases(self) -> list[tuple[int, LossConfig]]:
-        """What is learned from which step on, in order: the step that begins a phase (the first is 0), and its loss."""
-        waits = self.video_from if self.video and (self.align or self.music) else 0
-        ends = self.history_until if self.music and self.history_dropout else 0
-        return [
-            (
-                begins,
-                dataclasses.replace(
-                    self,
-                    video=self.video if begins >= waits else 0.0,
-                    history_dropout=self.history_dropout if begins < ends else 0.0,
-                ),
-            )
-            for begins in sorted({0, waits, ends})
-        ]
+    def phases(self) -> list[Phase]:
+        """What is learned when, in order; the first phase begins at step 0."""
+        waits = self.video_from if self.video and (self.align or self.music or self.sketch) else 0
+        frozen = self.encoder_until if self.align and (self.music or self.video or self.sketch) else 0
+        remembers = self.history_until if self.music and self.history_dropout else 0
+        return [self._phase(begins, waits, frozen, remembers) for begins in sorted({0, waits, frozen, remembers})]
+
+    def _phase(self, begins: int, waits: int, frozen: int, remembers: int) -> Phase:
+        idle = {"denoiser"} if begins < waits else set()
+        idle |= {"encoder"} if frozen and begins >= frozen else set()
+        loss = dataclasses.replace(
+            self,
+            align=0.0 if "encoder" in idle else self.align,
+            video=0.0 if "denoiser" in idle else self.video,
+            history_dropout=self.history_dropout if begins < remembers else 0.0,
+        )
+        return Phase(begins, loss, frozenset(idle))
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A stretch of training: the first step of it (from 0), its loss, and the parts of the model that do not learn."""
+
+    begins: int
+    loss: LossConfig
+    idle: frozenset[str]
 
 
 def contrast(video: Float[Array, "batch time latent"], audio: Array, scale: Array) -> tuple[Array, Array]:
@@ -162,16 +176,24 @@ def music_loss(
     keep: Array,
     key: jax.Array | None = None,
     forgetting: float = 0.0,
-) -> Array:
-    """Cross-entropy (nats a token) of the delayed tokens given the video latents and the tokens before them."""
+) -> tuple[Array, Array]:
+    """Cross-entropy (nats a token) of the delayed tokens, given the video latents and the tokens before them.
+
+    The second is that of each frame's prior, which sees no token (0 where the model has none).
+    """
     decoder = model.decoder
     grid = delay.delay(tokens, decoder.pad)
     seen = grid[:, :-1] if key is None else forget(grid[:, :-1], decoder.pad, key, forgetting)
-    logits = decoder(seen, decoder.withheld(video, keep))
+    condition = decoder.conditioned(decoder.withheld(video, keep))
     targets = grid[:, 1:]
     real = targets != decoder.pad
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(real, targets, 0))
-    return jnp.sum(losses * real) / jnp.sum(real)
+
+    def cross_entropy(scores: Array) -> Array:
+        losses = optax.softmax_cross_entropy_with_integer_labels(scores, jnp.where(real, targets, 0))
+        return jnp.sum(losses * real) / jnp.sum(real)
+
+    prior = jnp.zeros(()) if condition.prior is None else cross_entropy(condition.prior)
+    return cross_entropy(decoder.scores(seen, condition)), prior
 
 
 def video_loss(
@@ -212,7 +234,11 @@ def video_loss(
     image = jnp.where(keep_image[:, None, None], given[:, 0], 0.0)
     audio = model.denoiser.withheld(audio, keep_sound)
     heard = stretch(audio, start, length, config.attention_window)
-    predicted = model.denoiser(noisy, level, image, *heard, own_latents(audio)[jnp.arange(batch), moment])
+    # The sketch learns by itself (`sketch_loss`); here it is taken as it is.
+    sketch = jax.lax.stop_gradient(
+        model.sketch.change(heard.own_audio, own_latents(audio)[jnp.arange(batch), moment])
+    )
+    predicted = model.denoiser(noisy, level, image, sketch, *heard)
     return diffusion.loss(predicted, clean, 1.0 - known.astype(jnp.float32))
 
 
@@ -220,8 +246,8 @@ def sketch_loss(
     model: MVGen, frames: UInt8[Array, "batch time height width 3"], audio: Float[Array, "batch tokens dim"]
 ) -> Array:
     """Mean squared error of the sketch, in units of ``CHANGE``, over all frames of the window."""
-    drawn = model.denoiser.sketch(own_latents(audio))
-    coarse = scaled(frames).reshape(*frames.shape[:2], drawn.shape[2], SKETCH, drawn.shape[3], SKETCH, 3).mean((3, 5))
+    drawn = model.sketch(own_latents(audio))
+    coarse = scaled(frames).reshape(*frames.shape[:2], drawn.shape[2], COARSER, drawn.shape[3], COARSER, 3).mean((3, 5))
     return jnp.mean((drawn - (coarse - coarse.mean(axis=1, keepdims=True))) ** 2) / diffusion.CHANGE**2
 
 
@@ -301,8 +327,8 @@ def total_loss(
         keep_key, past_key = jax.random.split(keys[2])
         keep = jax.random.uniform(keep_key, (tokens.shape[0],)) >= dropout
         forgetting = past_key if train and config.history_dropout else None
-        metrics["music"] = music_loss(model, tokens, video, keep, forgetting, config.history_dropout)
-        total += config.music * metrics["music"]
+        metrics["music"], metrics["prior"] = music_loss(model, tokens, video, keep, forgetting, config.history_dropout)
+        total += config.music * (metrics["music"] + config.prior * metrics["prior"])
     if config.video:
         assert audio is not None
         some = config.video_examples or len(frames)

@@ -61,5 +61,7 @@ def start_from_codebooks(params: dict[Any, Any], codebooks: np.ndarray, key: jax
         embedding = params["decoder"]["embeddings"][number]["embedding"]  # one row more, for pad
         params["decoder"]["embeddings"][number]["embedding"] = embedding.at[: len(turned)].set(turned)
         head = turned.T * (HEAD_SIZE * spread / lengths[number] / np.sqrt(width))
-        params["decoder"]["heads"][number]["kernel"] = head
+        for part in (params["decoder"], params["decoder"].get("prior")):
+            if part is not None:
+                part["heads"][number]["kernel"] = head
     return params

@@ -14,7 +14,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 
 from mvgen import sharding
-from mvgen.losses import LossConfig, total_loss
+from mvgen.losses import LossConfig, Phase, total_loss
 from mvgen.models.config import MVGenConfig
 from mvgen.models.mvgen import MVGen
 from mvgen.records import RecordSpec
@@ -37,14 +37,14 @@ class TrainState:
         skipped: how many of them were not finite and changed nothing, int32 scalar.
         params: the parameters.
         ema: their running average, used for evaluation and generation.
-        opt_state: optax's.
+        opt_state: optax's, one for each part of the model.
     """
 
     step: jax.Array
     skipped: jax.Array
     params: Params
     ema: Params
-    opt_state: optax.OptState
+    opt_state: dict[str, optax.OptState]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +72,9 @@ class Program:
 
 
 def make_optimizer(config: Any) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """AdamW (Loshchilov and Hutter 2019) after clipping, with a linear warm-up and a cosine decay over the whole run.
+    """AdamW without its learning rate (Loshchilov and Hutter 2019), and that rate by the steps of the whole run.
 
-    Weights decay only where they are matrices: not biases, norms or the temperature.
+    Linear warm-up, then cosine decay. Weights decay only where they are matrices: not biases, norms or the temperature.
     """
     given = config.optimizer
     steps = config.train.steps
@@ -86,14 +86,8 @@ def make_optimizer(config: Any) -> tuple[optax.GradientTransformation, optax.Sch
         end_value=given.learning_rate * given.final_fraction,
     )
     optimizer = optax.chain(
-        optax.clip_by_global_norm(given.clip_norm),
-        optax.adamw(
-            schedule,
-            b1=given.b1,
-            b2=given.b2,
-            weight_decay=given.weight_decay,
-            mask=lambda params: jax.tree.map(lambda x: x.ndim >= 2, params),
-        ),
+        optax.scale_by_adam(b1=given.b1, b2=given.b2),
+        optax.add_decayed_weights(given.weight_decay, lambda params: jax.tree.map(lambda x: x.ndim >= 2, params)),
     )
     return optimizer, schedule
 
@@ -123,7 +117,9 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
     def first_state(params: Params) -> TrainState:
         zero = jnp.zeros((), jnp.int32)
         # The average is a copy, not the same array: both are donated at every step.
-        return TrainState(zero, zero, params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+        # Each part of the model has its own optimizer state, so that one that does not learn costs nothing.
+        opt_state = {part: optimizer.init(values) for part, values in params.items()}
+        return TrainState(zero, zero, params, jax.tree.map(jnp.copy, params), opt_state)
 
     def init() -> TrainState:
         params = nnx.to_pure_dict(nnx.state(make_model(config, spec), nnx.Param))
@@ -133,28 +129,37 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
             params = start_from_codebooks(params, codebooks, key)
         return first_state(params)
 
-    def step(state: TrainState, batch: dict[str, jax.Array], learned: LossConfig) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, batch: dict[str, jax.Array], phase: Phase) -> tuple[TrainState, Metrics]:
+        # A part that does not learn is used as its average, as in generation.
+        fixed = {part: values for part, values in state.ema.items() if part in phase.idle}
+        before = {part: values for part, values in state.params.items() if part not in phase.idle}
+
         def loss_of(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
-            return total_loss(nnx.merge(graphdef, params), batch, key, learned)
+            return total_loss(nnx.merge(graphdef, {**params, **fixed}), batch, key, phase.loss)
 
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        (loss, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, key)
+        (loss, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(before, batch, key)
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        # Early on the average follows closely, or it would remember the random start for 1 / (1 - decay) steps.
+        shrink = jnp.minimum(1.0, config.optimizer.clip_norm / norm)
         taken = state.step - state.skipped
+        rate = schedule(taken)
+        # Early on the average follows closely, or it would remember the random start for 1 / (1 - decay) steps.
         decay = jnp.minimum(config.train.ema, (1.0 + taken) / (10.0 + taken))
-        ema = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), state.ema, params)
-        # `where`, not a product: a NaN times zero is still NaN.
-        params, ema, opt_state = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old),
-            (params, ema, opt_state),
-            (state.params, state.ema, state.opt_state),
-        )
+        params, ema, opt_state = dict(state.params), dict(state.ema), dict(state.opt_state)
+        for part, gradient in gradients.items():
+            gradient = jax.tree.map(lambda x: x * shrink, gradient)
+            updates, moments = optimizer.update(gradient, state.opt_state[part], before[part])
+            moved = jax.tree.map(lambda x, by: x - rate * by, before[part], updates)
+            average = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), state.ema[part], moved)
+            # `where`, not a product: a NaN times zero is still NaN.
+            params[part], ema[part], opt_state[part] = jax.tree.map(
+                lambda new, old: jnp.where(finite, new, old),
+                (moved, average, moments),
+                (before[part], state.ema[part], state.opt_state[part]),
+            )
         skipped = state.skipped + jnp.where(finite, 0, 1).astype(jnp.int32)
-        metrics = {**metrics, "gradient_norm": norm, "learning_rate": schedule(taken), "skipped_steps": skipped}
+        metrics = {**metrics, "gradient_norm": norm, "learning_rate": rate, "skipped_steps": skipped}
         return TrainState(state.step + 1, skipped, params, ema, opt_state), metrics
 
     def evaluate(params: Params, batch: dict[str, jax.Array], number: jax.Array) -> Metrics:
@@ -175,15 +180,15 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         init=jax.jit(init, out_shardings=placed, compiler_options={"xla_backend_optimization_level": 0}),
         phases=tuple(
             (
-                begins,
+                phase.begins,
                 jax.jit(
-                    partial(step, learned=learned),
+                    partial(step, phase=phase),
                     in_shardings=(placed, batch_at),
                     out_shardings=(placed, everywhere),
                     donate_argnums=0,
                 ),
             )
-            for begins, learned in loss_config.phases()
+            for phase in loss_config.phases()
         ),
         evaluate=jax.jit(evaluate, in_shardings=(placed.ema, batch_at, everywhere), out_shardings=everywhere),
     )

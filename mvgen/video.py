@@ -67,16 +67,17 @@ def _film(
     heard = stretch(audio, start, length, window)
     silence = denoiser.withheld(audio, nobody)
     silent = stretch(silence, start, length, window)
-    given_silence = own_latents(silence)[:, 0]
     imageless = jnp.zeros_like(image)
+    sketch = model.sketch.change(heard.own_audio, given_audio)
+    blank = jnp.zeros_like(sketch)
 
     def predict(noisy: Array, level: Array) -> Array:
-        full = denoiser(noisy, level, image, *heard, given_audio)
+        full = denoiser(noisy, level, image, sketch, *heard)
         if filming.sound_guidance != 1:
-            full += (filming.sound_guidance - 1) * (full - denoiser(noisy, level, image, *silent, given_silence))
+            full += (filming.sound_guidance - 1) * (full - denoiser(noisy, level, image, blank, *silent))
         if filming.image_guidance != 1:
-            plain = denoiser(noisy, level, imageless, *silent, given_silence)
-            full += (filming.image_guidance - 1) * (denoiser(noisy, level, image, *silent, given_silence) - plain)
+            plain = denoiser(noisy, level, imageless, blank, *silent)
+            full += (filming.image_guidance - 1) * (denoiser(noisy, level, image, blank, *silent) - plain)
         return full
 
     shape = (length, *image.shape[1:])

@@ -38,6 +38,7 @@ class MVGenConfig:
     decoder_layers: int
     cross_attention: bool
     frame_locked: bool
+    frame_prior: bool
     denoiser_width: int
     denoiser_layers: int
     denoiser_heads: int

@@ -2,8 +2,9 @@
 
 The form is MusicGen's (Copet et al. 2023; as transformers implements it): summed codebook embeddings, sinusoidal
 positions in steps, pre-norm layers of causal self-attention, cross-attention and an MLP without biases, one head a
-codebook. Two things are added, each of which can be switched off: cross-attention knows distances in seconds (rotary
-and a local window), and each step is also given the latent of the very frame whose tokens it predicts.
+codebook. Three things are added, each of which can be switched off: cross-attention knows distances in seconds (rotary
+and a local window), each step is also given the latent of the very frame whose tokens it predicts, and what that latent
+alone says of the tokens (:class:`~mvgen.models.prior.FramePrior`) is added to the scores.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from mvgen import clock, delay
 from mvgen.models.attention import Attention, Mlp
 from mvgen.models.config import MVGenConfig
 from mvgen.models.positions import musicgen_sinusoid, within
+from mvgen.models.prior import FramePrior
 
 EPSILON = 1e-5  # torch's LayerNorm default, which MusicGen's weights were trained with
 
@@ -27,13 +29,14 @@ class Condition(NamedTuple):
     """What a decoder needs of the video, computed once a window.
 
     ``keys_values``: per layer the cross-attention's keys and values; ``locked``: what is added at each step;
-    ``mask``: which frames each step may attend to (``None``: all).
+    ``mask``: which frames each step may attend to (``None``: all); ``prior``: log-probabilities from each frame alone.
     """
 
     keys_values: list[tuple[Array, Array]]
     locked: Float[Array, "batch steps dim"] | None
     mask: Array | None
     step_seconds: Float[Array, " steps"]
+    prior: Float[Array, "batch steps codebooks size"] | None
 
 
 class DecoderLayer(nnx.Module):
@@ -81,6 +84,7 @@ class TokenDecoder(nnx.Module):
         )
         self.condition = nnx.Linear(width, width, dtype=dtype, rngs=rngs)  # transformers: enc_to_dec_proj
         self.locked = nnx.Linear(width, width, dtype=dtype, rngs=rngs) if config.frame_locked else None
+        self.prior = FramePrior(config, rngs=rngs) if config.frame_prior else None
         self.no_video = nnx.Param(jnp.zeros(width))  # stands for a video that is withheld (guidance)
         self.layers = nnx.List([DecoderLayer(config, rngs=rngs) for _ in range(config.decoder_layers)])
         self.norm = nnx.LayerNorm(width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
@@ -109,9 +113,9 @@ class TokenDecoder(nnx.Module):
             if layer.cross is not None
         ]
         locked = None if self.locked is None else self.locked(latents)[:, token_of_step // clock.TOKENS_PER_FRAME]
-        return Condition(
-            keys_values, locked, within(step_seconds, frame_seconds, self.config.attention_window), step_seconds
-        )
+        prior = None if self.prior is None else delay.delay_scores(self.prior(latents))
+        mask = within(step_seconds, frame_seconds, self.config.attention_window)
+        return Condition(keys_values, locked, mask, step_seconds, prior)
 
     def embed(
         self, columns: Int[Array, "batch steps codebooks"], first: Array | int
@@ -121,16 +125,22 @@ class TokenDecoder(nnx.Module):
         positions = first + jnp.arange(columns.shape[1])
         return x + musicgen_sinusoid(positions, x.shape[-1]).astype(x.dtype)
 
-    def logits(self, x: Array) -> Float[Array, "batch steps codebooks size"]:
+    def logits(self, x: Array, prior: Array | None) -> Float[Array, "batch steps codebooks size"]:
         """Scores of every entry of every codebook, float32."""
         x = self.norm(x)
-        return jnp.stack([head(x) for head in self.heads], axis=2).astype(jnp.float32)
+        scores = jnp.stack([head(x) for head in self.heads], axis=2).astype(jnp.float32)
+        return scores if prior is None else scores + prior
 
     def __call__(
         self, columns: Int[Array, "batch steps codebooks"], latents: Float[Array, "batch time dim"]
     ) -> Float[Array, "batch steps codebooks size"]:
         """The full pass: scores of column ``s + 1`` at each step ``s``, from columns ``0 .. s`` and the video."""
-        condition = self.conditioned(latents)
+        return self.scores(columns, self.conditioned(latents))
+
+    def scores(
+        self, columns: Int[Array, "batch steps codebooks"], condition: Condition
+    ) -> Float[Array, "batch steps codebooks size"]:
+        """The full pass, of a condition that has been worked out."""
         length = columns.shape[1]
         x = self.embed(columns, 0)
         if condition.locked is not None:
@@ -142,7 +152,7 @@ class TokenDecoder(nnx.Module):
             keys, values = layer.attention.keys_values(layer.norm_self(x))
             context = condition.keys_values[number] if condition.keys_values else None
             x = layer(x, keys, values, causal, context, mask, seconds)
-        return self.logits(x)
+        return self.logits(x, None if condition.prior is None else condition.prior[:, :length])
 
     def empty_cache(self, batch: int, steps: int) -> list[tuple[Array, Array]]:
         """Keys and values of no step yet, per layer ``[batch, steps, heads, dim]``."""
@@ -169,4 +179,5 @@ class TokenDecoder(nnx.Module):
             grown.append((keys, values))
             context = condition.keys_values[number] if condition.keys_values else None
             x = layer(x, keys, values, seen, context, mask, seconds)
-        return self.logits(x)[:, 0], grown
+        prior = None if condition.prior is None else jax.lax.dynamic_slice_in_dim(condition.prior, step, 1, axis=1)
+        return self.logits(x, prior)[:, 0], grown

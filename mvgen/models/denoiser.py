@@ -4,7 +4,7 @@ Frames are pixel patches. Each block attends over the patches of a frame, then a
 audio latents around each frame's moment, and is modulated by noise level and the frame's own audio latents (AdaLN,
 Peebles and Xie 2023, one shared modulation as in PixArt-alpha). The network predicts the clean picture itself rather
 than noise or velocity, which suits large pixel patches (Li and He 2025, "Back to Basics"), as a change to the given
-image and to what the sound says of it (:class:`Sketch`): before it has learned anything it predicts that image.
+image and to what the sound says of it (:mod:`mvgen.models.sketch`): before it has learned anything it predicts that image.
 """
 
 from __future__ import annotations
@@ -22,11 +22,7 @@ from mvgen import clock
 from mvgen.diffusion import CHANGE
 from mvgen.models.attention import Attention, Mlp
 from mvgen.models.config import MVGenConfig
-from mvgen.models.patches import patchify
 from mvgen.models.positions import own_latents, within
-
-SKETCH = 2  # how many times coarser than the frames
-SKETCH_HIDDEN = 256
 
 
 class Stretch(NamedTuple):
@@ -68,34 +64,6 @@ def embed_level(level: Float[Array, "batch frames"], width: int) -> Float[Array,
     """Sinusoidal embedding of the noise level (0 noise, 1 clean)."""
     angles = level[..., None] * 1000 * jnp.exp(-math.log(10_000) * jnp.arange(width // 2) / (width // 2))
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
-
-
-class Sketch(nnx.Module):
-    """What the sound alone says of the picture: how a frame differs from the mean of its window, coarsely.
-
-    A regression, not a diffusion: it learns in a few hundred steps where what sounds is seen, and the denoiser begins
-    with it. Values of pixels at ``1 / SKETCH`` of the frames' size.
-    """
-
-    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
-        dtype = config.compute_dtype
-        self.patch, self.frame_size = config.denoiser_patch, config.frame_size
-        self.size = config.frame_size[0] // SKETCH, config.frame_size[1] // SKETCH
-        self.fc1 = nnx.Linear(clock.TOKENS_PER_FRAME * config.width, SKETCH_HIDDEN, dtype=dtype, rngs=rngs)
-        self.draw = nnx.Linear(
-            SKETCH_HIDDEN, self.size[0] * self.size[1] * 3,
-            kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs,
-        )  # fmt: skip
-
-    def __call__(self, own_audio: Float[Array, "batch frames two_tokens dim"]) -> Float[Array, "batch frames h w 3"]:
-        hidden = jax.nn.gelu(self.fc1(own_audio.reshape(*own_audio.shape[:2], -1).astype(self.fc1.dtype)))
-        return self.draw(hidden).astype(jnp.float32).reshape(*hidden.shape[:2], *self.size, 3)
-
-    def patches(self, own_audio: Float[Array, "batch frames two_tokens dim"]) -> Array:
-        """At the frames' size, cut into patches: ``[batch, frames, patches, values]``."""
-        coarse = self(own_audio)
-        full = jax.image.resize(coarse, (*coarse.shape[:2], *self.frame_size, 3), "linear")
-        return patchify(full, self.patch)
 
 
 class DenoiserBlock(nnx.Module):
@@ -159,7 +127,6 @@ class Denoiser(nnx.Module):
         self.level1 = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
         self.level2 = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
         self.locked = nnx.Linear(clock.TOKENS_PER_FRAME * config.width, width, dtype=dtype, rngs=rngs)
-        self.sketch = Sketch(config, rngs=rngs)
         self.no_audio = nnx.Param(jnp.zeros(config.width))  # stands for sound that is withheld (guidance)
         self.modulation = nnx.Linear(
             width, 6 * width, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs
@@ -177,27 +144,25 @@ class Denoiser(nnx.Module):
         noisy: Float[Array, "batch frames patches values"],
         level: Float[Array, "batch frames"],
         image: Float[Array, "batch patches values"],
+        sketch: Float[Array, "batch frames patches values"],
         audio: Float[Array, "batch tokens audio_dim"],
         own_audio: Float[Array, "batch frames two_tokens audio_dim"],
         frame_seconds: Float[Array, " frames"],
         token_seconds: Float[Array, " tokens"],
         audible: Bool[Array, "batch tokens"],
-        given_audio: Float[Array, "batch two_tokens audio_dim"],
     ) -> Float[Array, "batch frames patches values"]:
         """
         Args:
             noisy: patches of the frames at their noise levels.
             level: 0 pure noise, 1 clean; one level a frame, so that known frames can stand beside noisy ones.
             image: patches of the given image (zeros where withheld).
+            sketch: how the sound alone says that each frame differs from that image (zeros where sound is withheld).
             audio: latents of the sound around, with its times ``token_seconds``; only the ``audible`` ones are real.
             own_audio: the latents of each frame's own tokens.
-            given_audio: the latents of the given image's own tokens.
             frame_seconds: the middle of each frame, on the same axis as ``token_seconds``.
         """
         dtype = self.config.compute_dtype
-        # The sketch learns by itself (`losses.sketch_loss`); here it is taken as it is.
-        drawn = jax.lax.stop_gradient(self.sketch.patches(jnp.concatenate([given_audio[:, None], own_audio], axis=1)))
-        base = image[:, None] + drawn[:, 1:] - drawn[:, :1]
+        base = image[:, None] + sketch
         sound = own_audio.reshape(*own_audio.shape[:2], -1).astype(dtype)
         own = self.locked(sound)
         x = self.noisy(noisy.astype(dtype)) + self.image(image.astype(dtype))[:, None] + self.base(base.astype(dtype))

@@ -1,4 +1,4 @@
-"""MVGen: the aligned encoder, the token decoder and the denoiser as one model."""
+"""MVGen: the aligned encoder, the token decoder, the sketch and the denoiser as one model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mvgen.models.config import MVGenConfig
 from mvgen.models.decoder import TokenDecoder
 from mvgen.models.denoiser import Denoiser
 from mvgen.models.encoder import AlignedEncoder
+from mvgen.models.sketch import Sketch
 
 
 class MVGen(nnx.Module):
@@ -19,6 +20,7 @@ class MVGen(nnx.Module):
         self.config = config
         self.encoder = AlignedEncoder(config, rngs=rngs)
         self.decoder = TokenDecoder(config, rngs=rngs)
+        self.sketch = Sketch(config, rngs=rngs)
         self.denoiser = Denoiser(config, rngs=rngs)
 
 

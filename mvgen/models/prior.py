@@ -1,0 +1,37 @@
+"""What a frame's latent alone says of its tokens: a first guess that the token decoder begins with."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from mvgen import clock
+from mvgen.models.config import MVGenConfig
+
+
+class FramePrior(nnx.Module):
+    """Log-probabilities of the tokens of a frame, given its video latent and no token before them.
+
+    What sounds on is told by its own past, so a decoder that sees the past learns what the picture means from the few
+    tokens of an onset. Here every token of a note teaches it. The decoder's logits are added to these, as experts'
+    votes are (Hinton 2002): it only has to learn what they lack.
+    """
+
+    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+        width, dtype = config.width, config.compute_dtype
+        self.two = nnx.Linear(width, clock.TOKENS_PER_FRAME * width, dtype=dtype, rngs=rngs)
+        self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+        self.heads = nnx.List(
+            [
+                nnx.Linear(width, config.codebook_size, use_bias=False, dtype=dtype, rngs=rngs)
+                for _ in range(config.codebooks)
+            ]
+        )
+
+    def __call__(self, latents: Float[Array, "batch frames dim"]) -> Float[Array, "batch tokens codebooks size"]:
+        x = self.two(latents)
+        x = self.norm(x.reshape(x.shape[0], -1, latents.shape[-1]))
+        logits = jnp.stack([head(x) for head in self.heads], axis=2)
+        return jax.nn.log_softmax(logits.astype(jnp.float32))
