@@ -33,7 +33,7 @@ def undelay(grid: Int[Array, "batch columns codebooks"]) -> Int[Array, "batch to
     return jnp.stack([grid[:, 1 + k : 1 + k + time, k] for k in range(codebooks)], axis=-1)
 
 
-def written(step: jax.Array | int, tokens: int, codebooks: int) -> Bool[Array, " codebooks"]:
+def written(step: jax.Array | int, tokens: jax.Array | int, codebooks: int) -> Bool[Array, " codebooks"]:
     """Which codebooks of the column predicted at ``step`` hold a real token."""
     times = step - jnp.arange(codebooks)
     return (times >= 0) & (times < tokens)
