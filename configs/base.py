@@ -61,7 +61,7 @@ def get_config() -> ConfigDict:
     config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all
     config.loss.video_stretches = 2  # and each of them with so many stretches of model.denoiser_frames frames
     config.loss.video_from = 1400  # the video part waits until so many steps are done: sound has meaning to it then
-    config.loss.encoder_until = 1400  # after so many steps the encoder is left as it is, and the others learn on; 0: never
+    config.loss.encoder_until = 1400  # after so many steps the encoder stays as it is, the rest learns on; 0: never
     config.loss.condition_dropout = 0.1  # share of examples that learn without their condition (for guidance)
     config.loss.history_dropout = 0.5  # share of examples whose past is blanked in part, so that the video must tell
     config.loss.history_until = 1400  # after so many steps the whole past is seen again, as when music is generated

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from mvgen import clock, delay
-from mvgen.models.decoder import TokenDecoder
+from mvgen.models.decoder import Condition, Text, TokenDecoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,13 +22,15 @@ class Sampling:
     """How tokens are drawn.
 
     ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 keep all entries; ``guidance`` 1 is none, larger values
-    push away from what would be played to no video at all (Ho and Salimans 2022).
+    push away from what would be played to no video at all (Ho and Salimans 2022). ``text_guidance`` is the same for
+    text, on top of the video where there is one.
     """
 
     temperature: float = 0.3
     top_k: int = 10
     top_p: float = 1.0
     guidance: float = 2.0
+    text_guidance: float = 3.0
 
 
 def draw(
@@ -46,67 +51,221 @@ def draw(
     return jax.vmap(jax.random.categorical)(keys, logits)
 
 
-@partial(jax.jit, static_argnames=("graph", "sampling"))
-def _decode(
-    graph: nnx.GraphDef,
-    state: nnx.State,
-    latents: Array,
-    keys: Array,
-    known: Array,
-    known_tokens: Array,
-    sampling: Sampling,
-) -> Array:
-    decoder: TokenDecoder = nnx.merge(graph, state)
-    batch, frames = latents.shape[:2]
-    tokens, codebooks = clock.tokens_of(frames), decoder.config.codebooks
-    guided = sampling.guidance != 1
-    if guided:
-        absent = decoder.withheld(latents, jnp.zeros(batch, bool))
-        latents = jnp.concatenate([latents, absent])
-    condition = decoder.conditioned(latents)
-    steps = delay.steps(tokens, codebooks)
-    forced = delay.delay(known, decoder.pad)
+class Progress(NamedTuple):
+    """Where the sampling of a window stands: the newest column of the delayed grid, and the cache of those before."""
 
-    def advance(carry: tuple, step: Array) -> tuple[tuple, Array]:
-        column, cache = carry
-        both = jnp.concatenate([column, column]) if guided else column
-        logits, cache = decoder.step(both, step, cache, condition)
-        if guided:
-            with_video, without = jnp.split(logits, 2)
-            logits = without + sampling.guidance * (with_video - without)
+    column: Int[Array, "batch codebooks"]
+    cache: list[tuple[Array, Array]]
+
+
+def _copies(sampling: Sampling, video: bool, text: bool) -> int:
+    """How many versions of each request are computed side by side: with all, with the video alone, with nothing."""
+    guided = (video and sampling.guidance != 1) or (text and sampling.text_guidance != 1)
+    return (1 + video + text) if guided else 1
+
+
+def _begin(
+    decoder: TokenDecoder, latents: Array | None, text: Text | None, sampling: Sampling, batch: int, steps: int
+) -> tuple[Condition, Progress]:
+    copies = _copies(sampling, latents is not None, text is not None)
+    if latents is not None and copies > 1:
+        absent = decoder.withheld(latents, jnp.zeros(batch, bool))
+        latents = jnp.concatenate([latents] * (copies - 1) + [absent])
+    if text is not None and copies > 1:
+        text = jax.tree.map(lambda *parts: jnp.concatenate(parts), text, *[text.withheld()] * (copies - 1))
+    start = jnp.full((batch, decoder.config.codebooks), decoder.pad)
+    return decoder.conditioned(latents, text), Progress(start, decoder.empty_cache(copies * batch, steps))
+
+
+def _guided(logits: Float[Array, "copies codebooks size"], sampling: Sampling, video: bool, text: bool) -> Array:
+    """Pushes away from nothing towards the video, and from the video towards the text (Brooks et al. 2023, eq. 3)."""
+    copies = _copies(sampling, video, text)
+    if copies == 1:
+        return logits
+    if copies == 2:
+        scale = sampling.guidance if video else sampling.text_guidance
+        given, nothing = jnp.split(logits, 2)
+        return nothing + scale * (given - nothing)
+    both, seen, nothing = jnp.split(logits, 3)
+    return nothing + sampling.guidance * (seen - nothing) + sampling.text_guidance * (both - seen)
+
+
+def _advance(
+    decoder: TokenDecoder,
+    condition: Condition,
+    progress: Progress,
+    first: Array | int,
+    count: int,
+    keys: Array,
+    forced: Array,
+    lengths: tuple[Array | int, Array],
+    sampling: Sampling,
+    given: tuple[bool, bool],
+) -> tuple[Progress, Int[Array, "batch count codebooks"]]:
+    """Draws the columns that steps ``first .. first + count - 1`` predict. ``forced`` is the delayed grid of the known
+    tokens; ``lengths`` how many tokens there are to be, and how many are known; ``given`` whether there are video and
+    text."""
+    codebooks = decoder.config.codebooks
+    tokens, known_tokens = lengths
+    copies = _copies(sampling, *given)
+
+    def advance(progress: Progress, step: Array) -> tuple[Progress, Array]:
+        column = jnp.concatenate([progress.column] * copies)
+        logits, cache = decoder.step(column, step, progress.cache, condition)
+        logits = _guided(logits, sampling, *given)
         step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
         drawn = draw(logits, step_keys, sampling)
         time = step - jnp.arange(codebooks)
         drawn = jnp.where(time < known_tokens, forced[:, step + 1], drawn)
         column = jnp.where(delay.written(step, tokens, codebooks), drawn, decoder.pad)
-        return (column, cache), column
+        return Progress(column, cache), column
 
-    start = jnp.full((batch, codebooks), decoder.pad)
-    cache = decoder.empty_cache(latents.shape[0], steps)
-    _, columns = jax.lax.scan(advance, (start, cache), jnp.arange(steps))
-    grid = jnp.concatenate([start[:, None], jnp.moveaxis(columns, 0, 1)], axis=1)
-    return delay.undelay(grid)
+    progress, columns = jax.lax.scan(advance, progress, first + jnp.arange(count))
+    return progress, jnp.moveaxis(columns, 0, 1)
+
+
+def _merged(graph: nnx.GraphDef, state: nnx.State) -> TokenDecoder:
+    """The decoder, its parameters in the type that it computes in, so that no step converts them anew."""
+    decoder = nnx.merge(graph, state)
+    dtype = decoder.config.compute_dtype
+    return nnx.merge(graph, jax.tree.map(lambda x: x.astype(dtype), state))
+
+
+@partial(jax.jit, static_argnames=("graph", "sampling"))
+def _decode(
+    graph: nnx.GraphDef,
+    state: nnx.State,
+    latents: Array | None,
+    text: Text | None,
+    keys: Array,
+    known: Array,
+    known_tokens: Array,
+    sampling: Sampling,
+) -> Array:
+    decoder = _merged(graph, state)
+    batch, tokens, codebooks = known.shape
+    steps = delay.steps(tokens, codebooks)
+    condition, progress = _begin(decoder, latents, text, sampling, batch, steps)
+    given = (latents is not None, text is not None)
+    forced = delay.delay(known, decoder.pad)
+    lengths = (tokens, known_tokens)
+    _, columns = _advance(decoder, condition, progress, 0, steps, keys, forced, lengths, sampling, given)
+    return delay.undelay(jnp.concatenate([progress.column[:, None], columns], axis=1))
+
+
+def _known(
+    decoder: TokenDecoder, latents: Array | None, keys: Array, known: Array | None, tokens: int | None
+) -> Int[Array, "batch tokens codebooks"]:
+    if latents is None and tokens is None and known is None:
+        raise ValueError("say how many tokens to draw: there is no video to tell")
+    if known is not None:
+        return known
+    if tokens is None:
+        assert latents is not None
+        tokens = clock.tokens_of(latents.shape[1])
+    return jnp.zeros((len(keys), tokens, decoder.config.codebooks), jnp.int32)
 
 
 def decode(
     decoder: TokenDecoder,
-    latents: Float[Array, "batch frames dim"],
+    latents: Float[Array, "batch frames dim"] | None,
     keys: Array,
     sampling: Sampling,
     known: Int[Array, "batch tokens codebooks"] | None = None,
     known_tokens: int = 0,
+    *,
+    text: Text | None = None,
+    tokens: int | None = None,
 ) -> Int[Array, "batch tokens codebooks"]:
-    """Draws the tokens of one window of video latents.
+    """Draws the tokens of one window.
 
     Args:
         decoder: the token decoder.
-        latents: video latents of the window; two tokens a frame come out.
+        latents: video latents of the window, where there is a video.
         keys: one random key a request, ``[batch]``.
         sampling: how to draw.
         known: tokens that are given; the first ``known_tokens`` of them are kept as they are (continuation).
         known_tokens: how many.
+        text: embedded words, where there are any.
+        tokens: how many tokens; by default as many as ``known`` has, or two a frame.
+
+    Raises:
+        ValueError: nothing says how many tokens.
     """
     graph, state = nnx.split(decoder)
-    if known is None:
-        known = jnp.zeros((latents.shape[0], clock.tokens_of(latents.shape[1]), decoder.config.codebooks), jnp.int32)
-    return _decode(graph, state, latents, keys, known, jnp.asarray(known_tokens), sampling)
+    known = _known(decoder, latents, keys, known, tokens)
+    return _decode(graph, state, latents, text, keys, known, jnp.asarray(known_tokens), sampling)
+
+
+@partial(jax.jit, static_argnames=("graph", "sampling", "batch", "steps"))
+def _begin_stream(
+    graph: nnx.GraphDef,
+    state: nnx.State,
+    latents: Array | None,
+    text: Text | None,
+    sampling: Sampling,
+    batch: int,
+    steps: int,
+) -> tuple[nnx.State, Condition, Progress]:
+    decoder = _merged(graph, state)
+    return nnx.state(decoder), *_begin(decoder, latents, text, sampling, batch, steps)
+
+
+@partial(jax.jit, static_argnames=("graph", "count", "sampling", "given"), donate_argnames="progress")
+def _go_on(
+    graph: nnx.GraphDef,
+    state: nnx.State,
+    condition: Condition,
+    progress: Progress,
+    first: Array,
+    count: int,
+    keys: Array,
+    forced: Array,
+    lengths: tuple[Array | int, Array],
+    sampling: Sampling,
+    given: tuple[bool, bool],
+) -> tuple[Progress, Array]:
+    decoder = nnx.merge(graph, state)
+    return _advance(decoder, condition, progress, first, count, keys, forced, lengths, sampling, given)
+
+
+def stream(
+    decoder: TokenDecoder,
+    latents: Float[Array, "batch frames dim"] | None,
+    keys: Array,
+    sampling: Sampling,
+    known: Int[Array, "batch tokens codebooks"] | None = None,
+    known_tokens: int = 0,
+    *,
+    text: Text | None = None,
+    tokens: int | None = None,
+    chunk: int = 25,
+) -> Iterator[Int[np.ndarray, "batch some codebooks"]]:
+    """Draws the same tokens as :func:`decode`, and gives them ``chunk`` at a time, as soon as all codebooks are there.
+
+    The last piece is what is left. Two programs are compiled at most: one for the first piece, which takes
+    ``codebooks - 1`` steps more, and one for all others.
+    """
+    graph, state = nnx.split(decoder)
+    known = _known(decoder, latents, keys, known, tokens)
+    batch, total, codebooks = known.shape
+    steps = delay.steps(total, codebooks)
+    forced = delay.delay(known, decoder.pad)
+    given = (latents is not None, text is not None)
+    # Whole pieces may run past the last step; the cache has room for them, and what they write there is not read.
+    pieces = max(1, -(-total // chunk))
+    room = delay.steps(pieces * chunk, codebooks)
+    forced = jnp.pad(forced, ((0, 0), (0, room - steps), (0, 0)), constant_values=decoder.pad)
+    state, condition, progress = _begin_stream(graph, state, latents, text, sampling, batch, room)
+    lengths = (jnp.asarray(total), jnp.asarray(known_tokens))
+    grid = [np.asarray(progress.column)[:, None]]
+    first = 0
+    for piece in range(pieces):
+        count = chunk + (codebooks - 1 if piece == 0 else 0)
+        progress, columns = _go_on(
+            graph, state, condition, progress, jnp.asarray(first), count, keys, forced, lengths, sampling, given
+        )  # fmt: skip
+        first += count
+        grid.append(np.asarray(columns))
+        rows = np.concatenate(grid, axis=1)[:, -(chunk + codebooks) :]
+        yield np.asarray(delay.undelay(jnp.asarray(rows)))[:, : total - piece * chunk]

@@ -42,7 +42,7 @@ def delay_scores(
     return jnp.stack(moved, axis=2)
 
 
-def written(step: jax.Array | int, tokens: int, codebooks: int) -> Bool[Array, " codebooks"]:
+def written(step: jax.Array | int, tokens: jax.Array | int, codebooks: int) -> Bool[Array, " codebooks"]:
     """Which codebooks of the column predicted at ``step`` hold a real token."""
     times = step - jnp.arange(codebooks)
     return (times >= 0) & (times < tokens)

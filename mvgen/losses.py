@@ -235,9 +235,7 @@ def video_loss(
     audio = model.denoiser.withheld(audio, keep_sound)
     heard = stretch(audio, start, length, config.attention_window)
     # The sketch learns by itself (`sketch_loss`); here it is taken as it is.
-    sketch = jax.lax.stop_gradient(
-        model.sketch.change(heard.own_audio, own_latents(audio)[jnp.arange(batch), moment])
-    )
+    sketch = jax.lax.stop_gradient(model.sketch.change(heard.own_audio, own_latents(audio)[jnp.arange(batch), moment]))
     predicted = model.denoiser(noisy, level, image, sketch, *heard)
     return diffusion.loss(predicted, clean, 1.0 - known.astype(jnp.float32))
 

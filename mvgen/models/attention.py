@@ -71,11 +71,20 @@ class Attention(nnx.Module):
 
 
 class Mlp(nnx.Module):
-    """Two layers with GELU between, four times as wide inside."""
+    """Two layers with GELU between, four times as wide inside unless ``hidden`` says otherwise."""
 
-    def __init__(self, width: int, *, rngs: nnx.Rngs, bias: bool = True, dtype: jnp.dtype = jnp.float32):
-        self.fc1 = nnx.Linear(width, 4 * width, use_bias=bias, dtype=dtype, rngs=rngs)
-        self.fc2 = nnx.Linear(4 * width, width, use_bias=bias, dtype=dtype, rngs=rngs)
+    def __init__(
+        self,
+        width: int,
+        *,
+        rngs: nnx.Rngs,
+        bias: bool = True,
+        dtype: jnp.dtype = jnp.float32,
+        hidden: int | None = None,
+    ):
+        hidden = hidden or 4 * width
+        self.fc1 = nnx.Linear(width, hidden, use_bias=bias, dtype=dtype, rngs=rngs)
+        self.fc2 = nnx.Linear(hidden, width, use_bias=bias, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Array, *, approximate: bool = True) -> Array:
         return self.fc2(jax.nn.gelu(self.fc1(x), approximate=approximate))

@@ -13,6 +13,46 @@ POSITIONS = ("none", "sinusoid", "rotary")
 
 
 @dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """Sizes and switches of the token decoder. With ``video_width`` 0 it is MusicGen's, number for number.
+
+    ``hidden`` is the MLP's inner width. ``video_width`` and ``text_width`` are those of what it is conditioned on; 0:
+    none. ``cross_attention``, ``frame_locked``, ``frame_prior``, ``rotary`` and ``window`` (seconds; 0 is all) say how
+    it meets video.
+    """
+
+    codebooks: int
+    codebook_size: int
+    width: int
+    heads: int
+    layers: int
+    hidden: int
+    video_width: int = 0
+    text_width: int = 0
+    cross_attention: bool = True
+    frame_locked: bool = False
+    frame_prior: bool = False
+    rotary: bool = False
+    window: float = 0.0
+    dtype: str = "float32"
+
+    @property
+    def compute_dtype(self) -> jnp.dtype:
+        """The type in which activations are computed."""
+        return jnp.dtype(self.dtype)
+
+    def beyond_musicgen(self) -> list[str]:
+        """What of this decoder MusicGen's has not, in words; empty where both are the same."""
+        parts = {
+            "frame-locked addition": self.frame_locked,
+            "the prior from each frame": self.frame_prior,
+            "rotary cross-attention": self.cross_attention and self.rotary,
+            "a window of cross-attention": self.cross_attention and bool(self.window),
+        }
+        return [name for name, present in parts.items() if present]
+
+
+@dataclasses.dataclass(frozen=True)
 class MVGenConfig:
     """Sizes and choices of every network: fields of ``configs/base.py``, and what the records say."""
 
@@ -44,6 +84,12 @@ class MVGenConfig:
     denoiser_heads: int
     denoiser_patch: int
     denoiser_frames: int
+    decoder_width: int = 0  # channels, heads and inner width of the token decoder; 0: width, heads, 4 * decoder_width
+    decoder_heads: int = 0
+    decoder_hidden: int = 0
+    text_width: int = 0  # width of the text embeddings that the token decoder is given beside the video; 0: no text
+    cross_positions: str = ""  # positions of the token decoder's cross-attention: none or rotary; "": as positions
+    cross_window: float = -1.0  # its window in seconds; 0: all; negative: as attention_window
 
     @classmethod
     def from_config(cls, config: Any, spec: Any) -> MVGenConfig:
@@ -87,8 +133,42 @@ class MVGenConfig:
         ):
             if size % (2 * heads):
                 raise UserError(f"config.model.{name} {size} does not split into {heads} heads of an even size")
+        if self.cross_positions not in ("", "none", "rotary"):
+            raise UserError(f"config.model.cross_positions is {self.cross_positions!r}; choose none or rotary")
+        decoder = self.decoder
+        if decoder.width % (2 * decoder.heads):
+            raise UserError(
+                f"config.model.decoder_width {decoder.width} does not split into {decoder.heads} heads of an even size"
+            )
+        if decoder.text_width and not decoder.cross_attention:
+            raise UserError("config.model.text_width is read by cross-attention: set config.model.cross_attention")
+        if decoder.text_width and decoder.rotary:
+            raise UserError(
+                "text has no time: with config.model.text_width set config.model.cross_positions to none, not rotary"
+            )
         if not (self.sees_flow or self.sees_semantic or self.use_frames):
             raise UserError("the video tower sees nothing: set config.model.use_frames, use_flow or use_semantic")
+
+    @property
+    def decoder(self) -> DecoderConfig:
+        """The token decoder's own sizes."""
+        width = self.decoder_width or self.width
+        return DecoderConfig(
+            codebooks=self.codebooks,
+            codebook_size=self.codebook_size,
+            width=width,
+            heads=self.decoder_heads or self.heads,
+            layers=self.decoder_layers,
+            hidden=self.decoder_hidden or 4 * width,
+            video_width=self.width,
+            text_width=self.text_width,
+            cross_attention=self.cross_attention,
+            frame_locked=self.frame_locked,
+            frame_prior=self.frame_prior,
+            rotary=(self.cross_positions or self.positions) == "rotary",
+            window=self.attention_window if self.cross_window < 0 else self.cross_window,
+            dtype=self.dtype,
+        )
 
     @property
     def sees_flow(self) -> bool:

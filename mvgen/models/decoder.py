@@ -1,10 +1,11 @@
-"""The token decoder: MusicGen's transformer over delayed audio tokens, conditioned on video latents.
+"""The token decoder: MusicGen's transformer over delayed audio tokens, conditioned on video, text or both.
 
 The form is MusicGen's (Copet et al. 2023; as transformers implements it): summed codebook embeddings, sinusoidal
 positions in steps, pre-norm layers of causal self-attention, cross-attention and an MLP without biases, one head a
-codebook. Three things are added, each of which can be switched off: cross-attention knows distances in seconds (rotary
-and a local window), each step is also given the latent of the very frame whose tokens it predicts, and what that latent
-alone says of the tokens (:class:`~mvgen.models.prior.FramePrior`) is added to the scores.
+codebook. It attends to embedded text, to video latents, or to both. Three things are added, each of which can be
+switched off: cross-attention to the video knows distances in seconds (rotary and a local window), each step is also
+given the latent of the very frame whose tokens it predicts, and what that latent alone says of the tokens
+(:class:`~mvgen.models.prior.FramePrior`) is added to the scores. With all off it is MusicGen, number for number.
 """
 
 from __future__ import annotations
@@ -14,44 +15,59 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from mvgen import clock, delay
 from mvgen.models.attention import Attention, Mlp
-from mvgen.models.config import MVGenConfig
+from mvgen.models.config import DecoderConfig
 from mvgen.models.positions import musicgen_sinusoid, within
 from mvgen.models.prior import FramePrior
 
 EPSILON = 1e-5  # torch's LayerNorm default, which MusicGen's weights were trained with
 
 
-class Condition(NamedTuple):
-    """What a decoder needs of the video, computed once a window.
+class Text(NamedTuple):
+    """Embedded words, as T5 gives them: ``[batch, words, text_width]``, and which of them are words, not padding."""
 
-    ``keys_values``: per layer the cross-attention's keys and values; ``locked``: what is added at each step;
-    ``mask``: which frames each step may attend to (``None``: all); ``prior``: log-probabilities from each frame alone.
+    embeddings: Float[Array, "batch words text"]
+    mask: Bool[Array, "batch words"]
+
+    def withheld(self) -> Text:
+        """No text at all, in the same shape: what guidance pushes away from."""
+        return Text(self.embeddings, jnp.zeros_like(self.mask))
+
+
+class Condition(NamedTuple):
+    """What a decoder needs of video and text, computed once a window.
+
+    ``keys_values``: per layer the cross-attention's keys and values, words first, then frames (empty: attend to
+    nothing); ``locked``: what is added at each step; ``mask``: what each step may attend to (``None``: all);
+    ``step_seconds``: where steps stand, for rotary cross-attention alone; ``prior``: log-probabilities from each frame.
     """
 
     keys_values: list[tuple[Array, Array]]
     locked: Float[Array, "batch steps dim"] | None
-    mask: Array | None
-    step_seconds: Float[Array, " steps"]
+    mask: Bool[Array, "batch 1 steps context"] | None
+    step_seconds: Float[Array, " steps"] | None
     prior: Float[Array, "batch steps codebooks size"] | None
+
+
+def layer_norm(width: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """MusicGen's norm; the variance is taken in two passes, as torch takes it."""
+    return nnx.LayerNorm(width, epsilon=EPSILON, use_fast_variance=False, dtype=dtype, rngs=rngs)
 
 
 class DecoderLayer(nnx.Module):
     """One layer of MusicGen's decoder."""
 
-    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         width, heads, dtype = config.width, config.heads, config.compute_dtype
-        self.norm_self = nnx.LayerNorm(width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
+        self.norm_self = layer_norm(width, dtype, rngs)
         self.attention = Attention(width, heads, dtype=dtype, rngs=rngs)
-        self.norm_cross = (
-            nnx.LayerNorm(width, epsilon=EPSILON, dtype=dtype, rngs=rngs) if config.cross_attention else None
-        )
+        self.norm_cross = layer_norm(width, dtype, rngs) if config.cross_attention else None
         self.cross = Attention(width, heads, dtype=dtype, rngs=rngs) if config.cross_attention else None
-        self.norm_mlp = nnx.LayerNorm(width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
-        self.mlp = Mlp(width, bias=False, dtype=dtype, rngs=rngs)
+        self.norm_mlp = layer_norm(width, dtype, rngs)
+        self.mlp = Mlp(width, bias=False, hidden=config.hidden, dtype=dtype, rngs=rngs)
 
     def __call__(
         self,
@@ -65,8 +81,8 @@ class DecoderLayer(nnx.Module):
     ) -> Array:
         """``keys`` and ``values`` are those of all steps that ``x`` may see, its own among them."""
         x = x + self.attention.attend(self.attention.queries(self.norm_self(x)), keys, values, mask)
-        if self.cross is not None:
-            assert self.norm_cross is not None and context is not None
+        if self.cross is not None and context is not None:
+            assert self.norm_cross is not None
             queries = self.cross.queries(self.norm_cross(x), step_seconds)
             x = x + self.cross.attend(queries, *context, context_mask)
         return x + self.mlp(self.norm_mlp(x), approximate=False)
@@ -75,47 +91,67 @@ class DecoderLayer(nnx.Module):
 class TokenDecoder(nnx.Module):
     """Predicts the next column of the delayed token grid."""
 
-    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         width, dtype = config.width, config.compute_dtype
         self.config = config
         self.pad = config.codebook_size
         self.embeddings = nnx.List(
             [nnx.Embed(config.codebook_size + 1, width, dtype=dtype, rngs=rngs) for _ in range(config.codebooks)]
         )
-        self.condition = nnx.Linear(width, width, dtype=dtype, rngs=rngs)  # transformers: enc_to_dec_proj
-        self.locked = nnx.Linear(width, width, dtype=dtype, rngs=rngs) if config.frame_locked else None
-        self.prior = FramePrior(config, rngs=rngs) if config.frame_prior else None
-        self.no_video = nnx.Param(jnp.zeros(width))  # stands for a video that is withheld (guidance)
-        self.layers = nnx.List([DecoderLayer(config, rngs=rngs) for _ in range(config.decoder_layers)])
-        self.norm = nnx.LayerNorm(width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
+        video = config.video_width
+        self.condition = nnx.Linear(video, width, dtype=dtype, rngs=rngs) if video else None
+        self.locked = nnx.Linear(video, width, dtype=dtype, rngs=rngs) if video and config.frame_locked else None
+        self.prior = FramePrior(config, rngs=rngs) if video and config.frame_prior else None
+        self.no_video = nnx.Param(jnp.zeros(video)) if video else None  # for a video that is withheld (guidance)
+        self.layers = nnx.List([DecoderLayer(config, rngs=rngs) for _ in range(config.layers)])
+        self.norm = layer_norm(width, dtype, rngs)
         self.heads = nnx.List(
             [
                 nnx.Linear(width, config.codebook_size, use_bias=False, dtype=dtype, rngs=rngs)
                 for _ in range(config.codebooks)
             ]
         )
+        # transformers: enc_to_dec_proj, which is there only where the widths differ
+        projected = config.text_width not in (0, width)
+        self.text = nnx.Linear(config.text_width, width, dtype=dtype, rngs=rngs) if projected else None
 
     def withheld(self, latents: Float[Array, "batch time dim"], keep: Array) -> Float[Array, "batch time dim"]:
         """Replaces the video of the examples where ``keep`` (``[batch]``, bool) is False by the learned absence."""
+        assert self.no_video is not None, "this decoder sees no video"
         return jnp.where(keep[:, None, None], latents, self.no_video[...].astype(latents.dtype))
 
-    def conditioned(self, latents: Float[Array, "batch time dim"]) -> Condition:
-        """All that the steps of a window need of its video latents."""
-        frames = latents.shape[1]
-        token_of_step = delay.token_times(clock.tokens_of(frames), self.config.codebooks)
-        step_seconds = jnp.asarray(clock.token_centres(clock.tokens_of(frames)))[token_of_step]
-        frame_seconds = jnp.asarray(clock.frame_centres(frames))
-        rotary = self.config.positions == "rotary"
-        context = self.condition(latents)
+    def conditioned(self, latents: Float[Array, "batch time video"] | None, text: Text | None = None) -> Condition:
+        """All that the steps of a window need of its video latents, its text, or both."""
+        config = self.config
+        contexts: list[Array] = []
+        masks: list[Array | None] = []
+        locked = prior = step_seconds = frame_seconds = None
+        if text is not None:
+            words = text.embeddings.astype(config.compute_dtype)
+            # Padding becomes zero after the projection, whose bias would else be heard where no word is to be seen.
+            contexts.append((words if self.text is None else self.text(words)) * text.mask[..., None])
+            masks.append(text.mask[:, None, None, :])
+        if latents is not None:
+            assert self.condition is not None, "this decoder sees no video"
+            frames = latents.shape[1]
+            token_of_step = delay.token_times(clock.tokens_of(frames), config.codebooks)
+            seconds = jnp.asarray(clock.token_centres(clock.tokens_of(frames)))[token_of_step]
+            frame_centres = jnp.asarray(clock.frame_centres(frames))
+            near = within(seconds, frame_centres, config.window)
+            contexts.append(self.condition(latents))
+            masks.append(None if near is None else near[None, None])
+            if config.rotary:
+                step_seconds, frame_seconds = seconds, frame_centres
+            if self.locked is not None:
+                locked = self.locked(latents)[:, token_of_step // clock.TOKENS_PER_FRAME]
+            if self.prior is not None:
+                prior = delay.delay_scores(self.prior(latents))
         keys_values = [
-            layer.cross.keys_values(context, frame_seconds if rotary else None)
+            layer.cross.keys_values(jnp.concatenate(contexts, axis=1), frame_seconds)
             for layer in self.layers
-            if layer.cross is not None
+            if layer.cross is not None and contexts
         ]
-        locked = None if self.locked is None else self.locked(latents)[:, token_of_step // clock.TOKENS_PER_FRAME]
-        prior = None if self.prior is None else delay.delay_scores(self.prior(latents))
-        mask = within(step_seconds, frame_seconds, self.config.attention_window)
-        return Condition(keys_values, locked, mask, step_seconds, prior)
+        return Condition(keys_values, locked, _joined(masks, contexts), step_seconds, prior)
 
     def embed(
         self, columns: Int[Array, "batch steps codebooks"], first: Array | int
@@ -132,10 +168,13 @@ class TokenDecoder(nnx.Module):
         return scores if prior is None else scores + prior
 
     def __call__(
-        self, columns: Int[Array, "batch steps codebooks"], latents: Float[Array, "batch time dim"]
+        self,
+        columns: Int[Array, "batch steps codebooks"],
+        latents: Float[Array, "batch time video"] | None = None,
+        text: Text | None = None,
     ) -> Float[Array, "batch steps codebooks size"]:
-        """The full pass: scores of column ``s + 1`` at each step ``s``, from columns ``0 .. s`` and the video."""
-        return self.scores(columns, self.conditioned(latents))
+        """The full pass: scores of column ``s + 1`` at each step ``s``, from columns ``0 .. s``, video and text."""
+        return self.scores(columns, self.conditioned(latents, text))
 
     def scores(
         self, columns: Int[Array, "batch steps codebooks"], condition: Condition
@@ -146,8 +185,8 @@ class TokenDecoder(nnx.Module):
         if condition.locked is not None:
             x = x + condition.locked[:, :length]
         causal = jnp.tril(jnp.ones((length, length), bool))
-        mask = None if condition.mask is None else condition.mask[:length]
-        seconds = condition.step_seconds[:length] if self.config.positions == "rotary" else None
+        mask = None if condition.mask is None else condition.mask[:, :, :length]
+        seconds = None if condition.step_seconds is None else condition.step_seconds[:length]
         for number, layer in enumerate(self.layers):
             keys, values = layer.attention.keys_values(layer.norm_self(x))
             context = condition.keys_values[number] if condition.keys_values else None
@@ -168,9 +207,11 @@ class TokenDecoder(nnx.Module):
         if condition.locked is not None:
             x = x + jax.lax.dynamic_slice_in_dim(condition.locked, step, 1, axis=1)
         seen = (jnp.arange(cache[0][0].shape[1]) <= step)[None, :]
-        mask = None if condition.mask is None else jax.lax.dynamic_slice_in_dim(condition.mask, step, 1, axis=0)
-        rotary = self.config.positions == "rotary"
-        seconds = jax.lax.dynamic_slice_in_dim(condition.step_seconds, step, 1) if rotary else None
+        mask, seconds = condition.mask, condition.step_seconds
+        if mask is not None and mask.shape[2] > 1:
+            mask = jax.lax.dynamic_slice_in_dim(mask, step, 1, axis=2)
+        if seconds is not None:
+            seconds = jax.lax.dynamic_slice_in_dim(seconds, step, 1)
         grown = []
         for number, (layer, (keys, values)) in enumerate(zip(self.layers, cache, strict=True)):
             key, value = layer.attention.keys_values(layer.norm_self(x))
@@ -181,3 +222,15 @@ class TokenDecoder(nnx.Module):
             x = layer(x, keys, values, seen, context, mask, seconds)
         prior = None if condition.prior is None else jax.lax.dynamic_slice_in_dim(condition.prior, step, 1, axis=1)
         return self.logits(x, prior)[:, 0], grown
+
+
+def _joined(masks: list[Array | None], contexts: list[Array]) -> Array | None:
+    """One mask over several contexts ``[batch, time, dim]``; ``None`` among masks lets all of its context be seen."""
+    if all(mask is None for mask in masks):
+        return None
+    full = [
+        jnp.ones((1, 1, 1, context.shape[1]), bool) if mask is None else mask
+        for mask, context in zip(masks, contexts, strict=True)
+    ]
+    batch, steps = (max(mask.shape[axis] for mask in full) for axis in (0, 2))
+    return jnp.concatenate([jnp.broadcast_to(mask, (batch, 1, steps, mask.shape[3])) for mask in full], axis=3)

@@ -4,7 +4,8 @@ Frames are pixel patches. Each block attends over the patches of a frame, then a
 audio latents around each frame's moment, and is modulated by noise level and the frame's own audio latents (AdaLN,
 Peebles and Xie 2023, one shared modulation as in PixArt-alpha). The network predicts the clean picture itself rather
 than noise or velocity, which suits large pixel patches (Li and He 2025, "Back to Basics"), as a change to the given
-image and to what the sound says of it (:mod:`mvgen.models.sketch`): before it has learned anything it predicts that image.
+image and to what the sound says of it (:mod:`mvgen.models.sketch`): before it has learned anything it predicts that
+image.
 """
 
 from __future__ import annotations

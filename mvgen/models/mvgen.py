@@ -19,7 +19,7 @@ class MVGen(nnx.Module):
     def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.encoder = AlignedEncoder(config, rngs=rngs)
-        self.decoder = TokenDecoder(config, rngs=rngs)
+        self.decoder = TokenDecoder(config.decoder, rngs=rngs)
         self.sketch = Sketch(config, rngs=rngs)
         self.denoiser = Denoiser(config, rngs=rngs)
 

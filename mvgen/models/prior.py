@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from mvgen import clock
-from mvgen.models.config import MVGenConfig
+from mvgen.models.config import DecoderConfig
 
 
 class FramePrior(nnx.Module):
@@ -19,9 +19,9 @@ class FramePrior(nnx.Module):
     votes are (Hinton 2002): it only has to learn what they lack.
     """
 
-    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         width, dtype = config.width, config.compute_dtype
-        self.two = nnx.Linear(width, clock.TOKENS_PER_FRAME * width, dtype=dtype, rngs=rngs)
+        self.two = nnx.Linear(config.video_width, clock.TOKENS_PER_FRAME * width, dtype=dtype, rngs=rngs)
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
         self.heads = nnx.List(
             [
@@ -30,8 +30,8 @@ class FramePrior(nnx.Module):
             ]
         )
 
-    def __call__(self, latents: Float[Array, "batch frames dim"]) -> Float[Array, "batch tokens codebooks size"]:
+    def __call__(self, latents: Float[Array, "batch frames video"]) -> Float[Array, "batch tokens codebooks size"]:
         x = self.two(latents)
-        x = self.norm(x.reshape(x.shape[0], -1, latents.shape[-1]))
+        x = self.norm(x.reshape(x.shape[0], clock.tokens_of(latents.shape[1]), -1))
         logits = jnp.stack([head(x) for head in self.heads], axis=2)
         return jax.nn.log_softmax(logits.astype(jnp.float32))

@@ -24,7 +24,10 @@ ONE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 def state_of(params: dict, factor: float = 1.0) -> TrainState:
     """A state like a run's, with momenta that differ from the parameters."""
     optimizer, _ = step.make_optimizer(tiny(""))
-    moments = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)[1]
+    moments = {
+        part: optimizer.update(jax.tree.map(jnp.ones_like, values), optimizer.init(values), values)[1]
+        for part, values in params.items()
+    }
     ema = jax.tree.map(lambda x: factor * x + 0.5, params)
     return TrainState(jnp.int32(5), jnp.int32(1), params, ema, moments)
 

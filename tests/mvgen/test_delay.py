@@ -28,6 +28,15 @@ def test_codebook_k_comes_k_steps_later():
     assert delay.token_times(3, 4).tolist() == [0, 1, 2, 2, 2, 2]
 
 
+def test_scores_stand_at_the_step_that_predicts_their_token():
+    tokens = np.random.default_rng(0).integers(0, 9, (2, 5, 4))
+    scores = delay.delay_scores(jnp.asarray(np.eye(9)[tokens]))
+    columns = np.asarray(delay.delay(jnp.asarray(tokens), 9))[:, 1:]
+    real = columns != 9
+    np.testing.assert_array_equal(np.asarray(scores.argmax(-1))[real], columns[real])
+    assert (np.asarray(scores)[~real] == 0).all()
+
+
 def test_same_layout_as_transformers():
     torch = pytest.importorskip("torch")
     from transformers import MusicgenDecoderConfig, MusicgenForCausalLM

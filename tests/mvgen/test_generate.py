@@ -28,7 +28,8 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = preset("debug", "")
     params = nnx.to_pure_dict(nnx.state(step.make_model(config, SPEC), nnx.Param))
     optimizer, _ = step.make_optimizer(config)
-    state = step.TrainState(jnp.int32(1), jnp.int32(0), params, params, optimizer.init(params))
+    moments = {part: optimizer.init(values) for part, values in params.items()}
+    state = step.TrainState(jnp.int32(1), jnp.int32(0), params, params, moments)
     checkpoint.write_description(folder, config, {"spec": SPEC.to_json()})
     saved = checkpoint.Checkpoints(folder)
     saved.save(1, state, {})

@@ -72,29 +72,41 @@ def test_forgetting_blanks_whole_columns_in_its_share_of_examples():
     np.testing.assert_array_equal(losses.forget(columns, 24, jax.random.key(0), 0.0), columns)
 
 
-def test_phases_begin_the_video_and_end_the_forgetting():
-    config = dataclasses.replace(CONFIG, video_from=30, history_until=20, history_dropout=0.5)
-    told = [(begins, phase.video > 0, phase.history_dropout) for begins, phase in config.phases()]
-    assert told == [(0, False, 0.5), (20, False, 0.0), (30, True, 0.0)]
-    assert all(phase.music == config.music for _, phase in config.phases())
-    plain = dataclasses.replace(config, video_from=0, history_until=0)
-    assert plain.phases() == [(0, dataclasses.replace(plain, history_dropout=0.0))]
+def test_phases_begin_the_video_end_the_forgetting_and_leave_the_encoder():
+    config = dataclasses.replace(CONFIG, video_from=30, history_until=20, history_dropout=0.5, encoder_until=25)
+    told = [(p.begins, p.loss.video > 0, p.loss.history_dropout, p.loss.align > 0, *p.idle) for p in config.phases()]
+    assert told == [
+        (0, False, 0.5, True, "denoiser"),
+        (20, False, 0.0, True, "denoiser"),
+        (25, False, 0.0, False, *frozenset({"encoder", "denoiser"})),
+        (30, True, 0.0, False, "encoder"),
+    ]
+    assert all(phase.loss.music == config.music for phase in config.phases())
+    plain = dataclasses.replace(config, video_from=0, history_until=0, encoder_until=0)
+    (only,) = plain.phases()
+    assert (only.begins, only.idle, only.loss) == (0, frozenset(), dataclasses.replace(plain, history_dropout=0.0))
     alone = dataclasses.replace(config, align=0.0, music=0.0, sketch=0.0)  # nothing to wait for, nothing to forget
-    assert [begins for begins, _ in alone.phases()] == [0] and alone.phases()[0][1].video > 0
+    (only,) = alone.phases()
+    assert not only.idle and only.loss.video > 0
 
 
 def test_music_loss_of_even_odds_is_log_of_entries():
     model = small_model()
-    for head in model.decoder.heads:
+    for head in [*model.decoder.heads, *model.decoder.prior.heads]:
         head.kernel[...] = jnp.zeros_like(head.kernel[...])
     latents = jnp.zeros((3, 10, model.config.width))
-    loss = losses.music_loss(model, jnp.asarray(small_batch()["tokens"]), latents, jnp.ones(3, bool))
-    np.testing.assert_allclose(loss, np.log(24), rtol=1e-5)
+    both = losses.music_loss(model, jnp.asarray(small_batch()["tokens"]), latents, jnp.ones(3, bool))
+    np.testing.assert_allclose(both, np.log(24), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("left_out", "idle"),
-    [({"align": 0.0}, "project_video"), ({"music": 0.0}, "decoder"), ({"video": 0.0, "sketch": 0.0}, "denoiser")],
+    [
+        ({"align": 0.0}, "project_video"),
+        ({"music": 0.0}, "decoder"),
+        ({"video": 0.0}, "denoiser"),
+        ({"sketch": 0.0}, "sketch"),
+    ],
 )
 def test_a_zero_weight_leaves_its_part_out(left_out, idle):
     graph, state = nnx.split(small_model())
@@ -120,7 +132,7 @@ def test_the_whole_loss_is_finite_and_moves_every_part():
         return losses.total_loss(nnx.merge(graph, state), small_batch(), jax.random.key(0), CONFIG)[0]
 
     gradients = jax.jit(jax.grad(loss))(state)
-    for part in ("encoder", "decoder", "denoiser"):
+    for part in ("encoder", "decoder", "sketch", "denoiser"):
         assert any(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradients[part]))
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradients))
 

@@ -19,7 +19,7 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from mvgen import sharding, step, train
+from mvgen import losses, sharding, step, train
 from mvgen.errors import UserError
 from mvgen.progress import Progress, read_history
 from tests.mvgen.synthetic import CONFIGS, FAST_COMPILE, SPEC, StandIn, tiny, write_records
@@ -118,6 +118,33 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(stand_in: Confi
     assert int(after.step) == 2 and int(after.skipped) == int(metrics["skipped_steps"]) == 1
     after, metrics = program.phases[0][1](after, good)
     assert int(after.step) == 3 and int(after.skipped) == 1 and np.isfinite(float(metrics["loss"]))
+
+
+def test_a_part_that_does_not_learn_is_left_alone_and_used_as_its_average(
+    stand_in: ConfigDict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def phases(self: losses.LossConfig) -> list[losses.Phase]:
+        return [losses.Phase(0, self, frozenset()), losses.Phase(3, self, frozenset({"fc1"}))]
+
+    monkeypatch.setattr(losses.LossConfig, "phases", phases)
+    program = step.build(stand_in, SPEC, sharding.make_mesh(devices=jax.devices()[:1]))
+    (first, both), (then, one) = program.phases
+    assert (first, then) == (0, 3)
+    batch = sharding.put_batch(
+        next(train.batches_of(stand_in, train.open_windows(stand_in, "train"), 0)), program.batch_sharding
+    )
+    state = program.init()
+    for _ in range(3):
+        state, _ = both(state, batch)
+    kept = jax.tree.map(np.asarray, state)
+    after, metrics = one(state, batch)
+    for tree in ("params", "ema", "opt_state"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(kept, tree)["fc1"], getattr(after, tree)["fc1"])
+    assert np.abs(np.asarray(after.params["fc2"]["kernel"]) - kept.params["fc2"]["kernel"]).max() > 0
+    averaged = {"fc1": kept.ema["fc1"], "fc2": kept.params["fc2"]}
+    key = jax.random.fold_in(jax.random.key(stand_in.seed), 3)
+    loss, _ = step.total_loss(nnx.merge(program.graphdef, averaged), batch, key, None)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-6)
 
 
 def test_average_decay_and_rate_follow_the_configuration(stand_in: ConfigDict) -> None:

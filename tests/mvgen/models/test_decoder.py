@@ -30,7 +30,7 @@ def test_no_step_depends_on_later_columns():
         for number, layer in enumerate(decoder.layers):
             keys, values = layer.attention.keys_values(layer.norm_self(x))
             x = layer(x, keys, values, causal, condition.keys_values[number], condition.mask, condition.step_seconds)
-        return decoder.logits(x)[:, step].sum()
+        return decoder.logits(x, condition.prior)[:, step].sum()
 
     gradient = jax.jit(jax.grad(score))(decoder.embed(columns, 0))
     reach = jnp.abs(gradient).sum(axis=(0, 2))
@@ -48,7 +48,14 @@ def test_full_pass_changes_only_after_a_changed_column():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"positions": "none", "attention_window": 0.0}, {"frame_locked": False}, {"cross_attention": False}]
+    "changes",
+    [
+        {},
+        {"positions": "none", "attention_window": 0.0},
+        {"frame_locked": False},
+        {"frame_prior": False},
+        {"cross_attention": False},
+    ],
 )
 def test_cached_steps_equal_the_full_pass(changes):
     decoder = small_model(**changes).decoder
@@ -91,7 +98,7 @@ def test_parity_with_transformers_musicgen():
     ).eval()  # fmt: skip
     for parameter in reference.parameters():  # fresh norms are 1 and 0, which would hide a mix-up
         torch.nn.init.normal_(parameter, std=0.3)
-    decoder = small_model(positions="none", attention_window=0.0, frame_locked=False).decoder
+    decoder = small_model(positions="none", attention_window=0.0, frame_locked=False, frame_prior=False).decoder
     weights = {name: value.detach().numpy() for name, value in reference.state_dict().items()}
 
     def linear(layer, name):
