@@ -53,18 +53,17 @@ def get_config() -> ConfigDict:
     config.loss = ConfigDict()
     config.loss.align = 1.0  # contrastive over clips, time shifts and moments, and matching; 0 leaves the part out
     config.loss.music = 1.0  # cross-entropy of the audio tokens given the video
-    config.loss.prior = 1.0  # the same of what each frame alone says of its tokens, times `music`
+    config.loss.prior = 1.0  # the same, of what each frame alone says of its tokens; times `music`
     config.loss.video = 1.0  # flow matching of the frames given image and audio tokens
     config.loss.sketch = 2.0  # regression from sound to a coarse picture, which the denoiser begins with
     config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
     config.loss.match_examples = 2  # so many examples of a batch teach the matching of pairs; 0: all
     config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all
     config.loss.video_stretches = 2  # and each of them with so many stretches of model.denoiser_frames frames
-    config.loss.video_from = 1400  # the video part waits until so many steps are done: sound has meaning to it then
+    config.loss.music_from = 1400  # the token decoder waits until so many steps are done; the prior does not
+    config.loss.video_from = 1400  # so does the video part: sound has meaning to it then
     config.loss.encoder_until = 1400  # after so many steps the encoder stays as it is, the rest learns on; 0: never
     config.loss.condition_dropout = 0.1  # share of examples that learn without their condition (for guidance)
-    config.loss.history_dropout = 0.5  # share of examples whose past is blanked in part, so that the video must tell
-    config.loss.history_until = 1400  # after so many steps the whole past is seen again, as when music is generated
 
     config.augment = ConfigDict()
     config.augment.shift = 1  # frames are moved by up to so many pixels (one shift a clip)

@@ -33,9 +33,9 @@ def get_config() -> ConfigDict:
 
     config.loss.match_examples = 0
     config.loss.video_examples = 0
+    config.loss.music_from = 0
     config.loss.video_from = 2000
     config.loss.encoder_until = 0
-    config.loss.history_until = 15_000
 
     config.optimizer.learning_rate = 3e-4
     config.optimizer.warmup_steps = 500

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -36,36 +36,43 @@ class LossConfig:
     match_examples: int
     video_examples: int
     video_stretches: int
+    music_from: int
     video_from: int
     encoder_until: int
     condition_dropout: float
-    history_dropout: float
-    history_until: int
     shift: int
     colour: float
 
     @classmethod
     def from_config(cls, config: Any) -> LossConfig:
         """From ``config.loss`` and ``config.augment``."""
-        return cls(**config.loss.to_dict(), **config.augment.to_dict())
+        fields = {**config.loss.to_dict(), **config.augment.to_dict()}
+        return cls(**{**fields, "prior": fields["prior"] * fields["music"]})
 
     def phases(self) -> list[Phase]:
-        """What is learned when, in order; the first phase begins at step 0."""
-        waits = self.video_from if self.video and (self.align or self.music or self.sketch) else 0
-        frozen = self.encoder_until if self.align and (self.music or self.video or self.sketch) else 0
-        remembers = self.history_until if self.music and self.history_dropout else 0
-        return [self._phase(begins, waits, frozen, remembers) for begins in sorted({0, waits, frozen, remembers})]
+        """What is learned when, in order; the first phase begins at step 0.
 
-    def _phase(self, begins: int, waits: int, frozen: int, remembers: int) -> Phase:
-        idle = {"denoiser"} if begins < waits else set()
-        idle |= {"encoder"} if frozen and begins >= frozen else set()
-        loss = dataclasses.replace(
-            self,
-            align=0.0 if "encoder" in idle else self.align,
-            video=0.0 if "denoiser" in idle else self.video,
-            history_dropout=self.history_dropout if begins < remembers else 0.0,
-        )
-        return Phase(begins, loss, frozenset(idle))
+        Only where there is something to learn before it does a part wait, and only then is the encoder left behind.
+        """
+        waits = {
+            "decoder": self.music_from if self.music and (self.align or self.prior) else 0,
+            "denoiser": self.video_from if self.video and (self.align or self.music or self.sketch) else 0,
+        }
+        left = self.encoder_until if self.align and (self.music or self.video or self.sketch) else 0
+        weights = {"prior": self.prior, "decoder": self.music, "sketch": self.sketch, "denoiser": self.video}
+        phases = []
+        for begins in sorted({0, left, *waits.values()}):
+            idle = {part for part, weight in weights.items() if not weight}
+            idle |= {part for part, first in waits.items() if begins < first}
+            idle |= {"encoder"} if left and begins >= left else set()
+            loss = dataclasses.replace(
+                self,
+                align=0.0 if "encoder" in idle else self.align,
+                music=0.0 if "decoder" in idle else self.music,
+                video=0.0 if "denoiser" in idle else self.video,
+            )
+            phases.append(Phase(begins, loss, frozenset(idle)))
+        return phases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,37 +160,20 @@ def match_loss(model: MVGen, video: Array, audio: Array, key: jax.Array, reach: 
     return loss, jnp.mean((logits.mean(1) > 0) == (kind == 0))
 
 
-def forget(
-    columns: Int[Array, "batch steps codebooks"], pad: int, key: jax.Array, share: float
-) -> Int[Array, "batch steps codebooks"]:
-    """Blanks columns of what the decoder has played so far, in this share of the examples: 30 to 100 % of them.
-
-    What sounds on is told by its own past, so only the few tokens of an onset teach what the picture means; where the
-    past is missing, all of them do. (Bowman et al. 2016 so weaken a decoder's history, word by word.)
-    """
-    batch, steps, _ = columns.shape
-    keys = jax.random.split(key, 3)
-    rate = jax.random.uniform(keys[0], (batch, 1), minval=0.3, maxval=1.0)
-    rate = jnp.where(jax.random.uniform(keys[1], (batch, 1)) < share, rate, 0.0)
-    blank = jax.random.uniform(keys[2], (batch, steps)) < rate
-    return jnp.where(blank[..., None], pad, columns)
-
-
-def music_loss(
+def music_losses(
     model: MVGen,
     tokens: Int[Array, "batch tokens codebooks"],
     video: Array,
     keep: Array,
-    key: jax.Array | None = None,
-    forgetting: float = 0.0,
-) -> tuple[Array, Array]:
-    """Cross-entropy (nats a token) of the delayed tokens, given the video latents and the tokens before them.
+    parts: Collection[str] = ("prior", "music"),
+) -> dict[str, Array]:
+    """Cross-entropies (nats a token) of the delayed tokens.
 
-    The second is that of each frame's prior, which sees no token (0 where the model has none).
+    ``prior``: of each frame's prior alone, which sees no token before; ``music``: given those too. Only ``parts``, and
+    no ``prior`` where the model has none.
     """
     decoder = model.decoder
     grid = delay.delay(tokens, decoder.pad)
-    seen = grid[:, :-1] if key is None else forget(grid[:, :-1], decoder.pad, key, forgetting)
     condition = decoder.conditioned(decoder.withheld(video, keep))
     targets = grid[:, 1:]
     real = targets != decoder.pad
@@ -192,8 +182,12 @@ def music_loss(
         losses = optax.softmax_cross_entropy_with_integer_labels(scores, jnp.where(real, targets, 0))
         return jnp.sum(losses * real) / jnp.sum(real)
 
-    prior = jnp.zeros(()) if condition.prior is None else cross_entropy(condition.prior)
-    return cross_entropy(decoder.scores(seen, condition)), prior
+    losses = {}
+    if "prior" in parts and condition.prior is not None:
+        losses["prior"] = cross_entropy(condition.prior)
+    if "music" in parts:
+        losses["music"] = cross_entropy(decoder.scores(grid[:, :-1], condition))
+    return losses
 
 
 def video_loss(
@@ -302,7 +296,7 @@ def total_loss(
     total = jnp.zeros(())
     metrics: dict[str, Array] = {}
     video = audio = None
-    if config.align or config.music:
+    if config.align or config.music or config.prior:
         patches = recolouring(scaled(patchify(frames, model.config.patch)))
         video = model.encoder.video_latents(tower_input(model.config, batch, patches))
     if config.align or config.video or config.sketch:
@@ -320,13 +314,12 @@ def total_loss(
         moments, metrics["moment_accuracy"] = contrast_moments(z_video, z_audio, scale)
         metrics["align"] = clips + shifts + moments + MATCH_SHARE * match
         total += config.align * metrics["align"]
-    if config.music:
+    if config.music or config.prior:
         assert video is not None
-        keep_key, past_key = jax.random.split(keys[2])
-        keep = jax.random.uniform(keep_key, (tokens.shape[0],)) >= dropout
-        forgetting = past_key if train and config.history_dropout else None
-        metrics["music"], metrics["prior"] = music_loss(model, tokens, video, keep, forgetting, config.history_dropout)
-        total += config.music * (metrics["music"] + config.prior * metrics["prior"])
+        keep = jax.random.uniform(keys[2], (tokens.shape[0],)) >= dropout
+        parts = music_losses(model, tokens, video, keep, [part for part in ("prior", "music") if getattr(config, part)])
+        metrics |= parts
+        total += sum((getattr(config, part) * value for part, value in parts.items()), jnp.zeros(()))
     if config.video:
         assert audio is not None
         some = config.video_examples or len(frames)

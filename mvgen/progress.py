@@ -16,7 +16,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 METRICS_FILE = "metrics.jsonl"
-SHOWN = ("loss", "align", "music", "video")
+SHOWN = ("loss", "align", "prior", "music", "video")
 """The metrics that the progress line shows, of those there are."""
 LATEST = ("learning_rate", "skipped_steps")
 """The metrics of which the last value is reported, not the mean."""

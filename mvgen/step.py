@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -71,25 +71,56 @@ class Program:
     evaluate: Any
 
 
-def make_optimizer(config: Any) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """AdamW without its learning rate (Loshchilov and Hutter 2019), and that rate by the steps of the whole run.
+def make_optimizer(config: Any) -> optax.GradientTransformation:
+    """AdamW without its learning rate (Loshchilov and Hutter 2019).
 
-    Linear warm-up, then cosine decay. Weights decay only where they are matrices: not biases, norms or the temperature.
+    Weights decay only where they are matrices: not biases, norms or the temperature.
     """
     given = config.optimizer
-    steps = config.train.steps
-    schedule = optax.warmup_cosine_decay_schedule(
-        init_value=0.0 if given.warmup_steps else given.learning_rate,
-        peak_value=given.learning_rate,
-        warmup_steps=min(given.warmup_steps, max(steps - 1, 0)),
-        decay_steps=max(steps, 1),
-        end_value=given.learning_rate * given.final_fraction,
-    )
-    optimizer = optax.chain(
+    return optax.chain(
         optax.scale_by_adam(b1=given.b1, b2=given.b2),
         optax.add_decayed_weights(given.weight_decay, lambda params: jax.tree.map(lambda x: x.ndim >= 2, params)),
     )
-    return optimizer, schedule
+
+
+def make_schedule(config: Any, begins: int, ends: int) -> optax.Schedule:
+    """The learning rate of what learns from step ``begins`` until ``ends``: linear warm-up, then cosine decay."""
+    given = config.optimizer
+    length = max(ends - begins, 1)
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if given.warmup_steps else given.learning_rate,
+        peak_value=given.learning_rate,
+        warmup_steps=min(given.warmup_steps, length - 1),
+        decay_steps=length,
+        end_value=given.learning_rate * given.final_fraction,
+    )
+    return lambda step: schedule(jnp.maximum(step - begins, 0))
+
+
+def spans(phases: list[Phase], steps: int, parts: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """From which step until which each part of the model learns; parts that never learn are left out."""
+    ends = [phase.begins for phase in phases[1:]] + [steps]
+    learned = {
+        part: [(phase.begins, end) for phase, end in zip(phases, ends, strict=True) if part not in phase.idle]
+        for part in parts
+    }
+    return {part: (runs[0][0], min(runs[-1][1], steps)) for part, runs in learned.items() if runs}
+
+
+def split_parts(params: Params) -> Params:
+    """The parameters by the parts that may learn at different times: the prior is one, though the decoder holds it."""
+    if "prior" not in params.get("decoder", {}):
+        return dict(params)
+    decoder = {name: values for name, values in params["decoder"].items() if name != "prior"}
+    return {**params, "decoder": decoder, "prior": params["decoder"]["prior"]}
+
+
+def join_parts(parts: Params) -> Params:
+    """Inverse of :func:`split_parts`."""
+    if "prior" not in parts:
+        return parts
+    whole = {name: values for name, values in parts.items() if name != "prior"}
+    return {**whole, "decoder": {**parts["decoder"], "prior": parts["prior"]}}
 
 
 def make_model(config: Any, spec: RecordSpec) -> MVGen:
@@ -111,14 +142,16 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         ValueError: a parameter that no sharding rule matches.
     """
     graphdef, param_shapes = abstract_model(config, spec)
-    optimizer, schedule = make_optimizer(config)
+    optimizer = make_optimizer(config)
     loss_config = LossConfig.from_config(config)
+    phases = loss_config.phases()
+    learning = spans(phases, config.train.steps, split_parts(param_shapes))
 
     def first_state(params: Params) -> TrainState:
         zero = jnp.zeros((), jnp.int32)
         # The average is a copy, not the same array: both are donated at every step.
         # Each part of the model has its own optimizer state, so that one that does not learn costs nothing.
-        opt_state = {part: optimizer.init(values) for part, values in params.items()}
+        opt_state = {part: optimizer.init(values) for part, values in split_parts(params).items()}
         return TrainState(zero, zero, params, jax.tree.map(jnp.copy, params), opt_state)
 
     def init() -> TrainState:
@@ -130,37 +163,42 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         return first_state(params)
 
     def step(state: TrainState, batch: dict[str, jax.Array], phase: Phase) -> tuple[TrainState, Metrics]:
+        params, ema, opt_state = split_parts(state.params), split_parts(state.ema), dict(state.opt_state)
         # A part that does not learn is used as its average, as in generation.
-        fixed = {part: values for part, values in state.ema.items() if part in phase.idle}
-        before = {part: values for part, values in state.params.items() if part not in phase.idle}
+        fixed = {part: values for part, values in ema.items() if part in phase.idle}
+        before = {part: values for part, values in params.items() if part not in phase.idle}
 
-        def loss_of(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
-            return total_loss(nnx.merge(graphdef, {**params, **fixed}), batch, key, phase.loss)
+        def loss_of(learned: Params, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
+            model = nnx.merge(graphdef, join_parts({**learned, **fixed}))
+            return total_loss(model, batch, key, phase.loss)
 
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         (loss, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(before, batch, key)
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         shrink = jnp.minimum(1.0, config.optimizer.clip_norm / norm)
-        taken = state.step - state.skipped
-        rate = schedule(taken)
-        # Early on the average follows closely, or it would remember the random start for 1 / (1 - decay) steps.
-        decay = jnp.minimum(config.train.ema, (1.0 + taken) / (10.0 + taken))
-        params, ema, opt_state = dict(state.params), dict(state.ema), dict(state.opt_state)
+        rates = []
         for part, gradient in gradients.items():
+            begins, ends = learning[part]
+            rate = make_schedule(config, begins, ends)(state.step)
+            rates.append(rate)
+            # Early on the average follows closely, or it would remember the start for 1 / (1 - decay) steps.
+            age = jnp.maximum(state.step - begins, 0)
+            decay = jnp.minimum(config.train.ema, (1.0 + age) / (10.0 + age))
             gradient = jax.tree.map(lambda x: x * shrink, gradient)
             updates, moments = optimizer.update(gradient, state.opt_state[part], before[part])
-            moved = jax.tree.map(lambda x, by: x - rate * by, before[part], updates)
-            average = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), state.ema[part], moved)
+            moved = jax.tree.map(lambda x, by, rate=rate: x - rate * by, before[part], updates)
+            average = jax.tree.map(lambda old, new, decay=decay: old + (1 - decay) * (new - old), ema[part], moved)
             # `where`, not a product: a NaN times zero is still NaN.
             params[part], ema[part], opt_state[part] = jax.tree.map(
                 lambda new, old: jnp.where(finite, new, old),
                 (moved, average, moments),
-                (before[part], state.ema[part], state.opt_state[part]),
+                (before[part], ema[part], state.opt_state[part]),
             )
         skipped = state.skipped + jnp.where(finite, 0, 1).astype(jnp.int32)
+        rate = jnp.max(jnp.stack(rates))
         metrics = {**metrics, "gradient_norm": norm, "learning_rate": rate, "skipped_steps": skipped}
-        return TrainState(state.step + 1, skipped, params, ema, opt_state), metrics
+        return TrainState(state.step + 1, skipped, join_parts(params), join_parts(ema), opt_state), metrics
 
     def evaluate(params: Params, batch: dict[str, jax.Array], number: jax.Array) -> Metrics:
         key = jax.random.fold_in(jax.random.key(config.seed), number)
@@ -188,7 +226,7 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
                     donate_argnums=0,
                 ),
             )
-            for phase in loss_config.phases()
+            for phase in phases
         ),
         evaluate=jax.jit(evaluate, in_shardings=(placed.ema, batch_at, everywhere), out_shardings=everywhere),
     )

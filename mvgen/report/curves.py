@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 INK, TRAIN, HELD_OUT, LINE = "#010203", "#010204", "#010205", "#010206"
 COLOURS = {INK: "var(--ink-soft)", TRAIN: "var(--accent)", HELD_OUT: "var(--second)", LINE: "var(--line)"}
 PANELS = (
+    ("prior", "Prior: cross-entropy of the tokens given each frame alone"),
     ("music", "Music: cross-entropy of the tokens"),
     ("video", "Video: flow matching"),
     ("align", "Alignment: contrastive and matching"),

@@ -23,7 +23,7 @@ ONE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
 def state_of(params: dict, factor: float = 1.0) -> TrainState:
     """A state like a run's, with momenta that differ from the parameters."""
-    optimizer, _ = step.make_optimizer(tiny(""))
+    optimizer = step.make_optimizer(tiny(""))
     moments = {
         part: optimizer.update(jax.tree.map(jnp.ones_like, values), optimizer.init(values), values)[1]
         for part, values in params.items()

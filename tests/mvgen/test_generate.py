@@ -27,8 +27,8 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     config = preset("debug", "")
     params = nnx.to_pure_dict(nnx.state(step.make_model(config, SPEC), nnx.Param))
-    optimizer, _ = step.make_optimizer(config)
-    moments = {part: optimizer.init(values) for part, values in params.items()}
+    optimizer = step.make_optimizer(config)
+    moments = {part: optimizer.init(values) for part, values in step.split_parts(params).items()}
     state = step.TrainState(jnp.int32(1), jnp.int32(0), params, params, moments)
     checkpoint.write_description(folder, config, {"spec": SPEC.to_json()})
     saved = checkpoint.Checkpoints(folder)

@@ -61,49 +61,52 @@ def test_moments_are_told_apart_by_what_sounds_then():
     assert late > 10 and found == 0
 
 
-def test_forgetting_blanks_whole_columns_in_its_share_of_examples():
-    columns = jnp.asarray(np.random.default_rng(0).integers(0, 24, (200, 50, 4)))
-    blanked = np.asarray(losses.forget(columns, 24, jax.random.key(0), 0.5))
-    gone = (blanked == 24).all(axis=2)
-    np.testing.assert_array_equal(blanked[~gone], np.asarray(columns)[~gone])
-    rates = gone.mean(axis=1)
-    assert 0.4 < np.mean(rates > 0) < 0.6
-    assert 0.55 < rates[rates > 0].mean() < 0.75  # uniform from 0.3 to 1
-    np.testing.assert_array_equal(losses.forget(columns, 24, jax.random.key(0), 0.0), columns)
-
-
-def test_phases_begin_the_video_end_the_forgetting_and_leave_the_encoder():
-    config = dataclasses.replace(CONFIG, video_from=30, history_until=20, history_dropout=0.5, encoder_until=25)
-    told = [(p.begins, p.loss.video > 0, p.loss.history_dropout, p.loss.align > 0, *p.idle) for p in config.phases()]
+def test_phases_begin_music_and_video_and_leave_the_encoder():
+    config = dataclasses.replace(CONFIG, music_from=20, video_from=30, encoder_until=25)
+    told = [(p.begins, p.loss.align > 0, p.loss.music > 0, p.loss.video > 0, set(p.idle)) for p in config.phases()]
     assert told == [
-        (0, False, 0.5, True, "denoiser"),
-        (20, False, 0.0, True, "denoiser"),
-        (25, False, 0.0, False, *frozenset({"encoder", "denoiser"})),
-        (30, True, 0.0, False, "encoder"),
+        (0, True, False, False, {"decoder", "denoiser"}),
+        (20, True, True, False, {"denoiser"}),
+        (25, False, True, False, {"encoder", "denoiser"}),
+        (30, False, True, True, {"encoder"}),
     ]
-    assert all(phase.loss.music == config.music for phase in config.phases())
-    plain = dataclasses.replace(config, video_from=0, history_until=0, encoder_until=0)
-    (only,) = plain.phases()
-    assert (only.begins, only.idle, only.loss) == (0, frozenset(), dataclasses.replace(plain, history_dropout=0.0))
-    alone = dataclasses.replace(config, align=0.0, music=0.0, sketch=0.0)  # nothing to wait for, nothing to forget
-    (only,) = alone.phases()
-    assert not only.idle and only.loss.video > 0
+    assert all(phase.loss.prior == config.prior and phase.loss.sketch == config.sketch for phase in config.phases())
+    (only,) = dataclasses.replace(config, music_from=0, video_from=0, encoder_until=0).phases()
+    assert only.begins == 0 and not only.idle and only.loss.align and only.loss.music and only.loss.video
 
 
-def test_music_loss_of_even_odds_is_log_of_entries():
+def test_nothing_waits_where_there_is_nothing_to_learn_before():
+    config = dataclasses.replace(CONFIG, music_from=20, video_from=30, encoder_until=25, align=0.0, prior=0.0)
+    (only,) = dataclasses.replace(config, music=0.0, sketch=0.0).phases()
+    assert only.begins == 0 and only.loss.video > 0 and only.idle == {"prior", "decoder", "sketch"}
+    (only,) = dataclasses.replace(config, video=0.0, sketch=0.0).phases()
+    assert only.begins == 0 and only.loss.music > 0 and only.idle == {"prior", "sketch", "denoiser"}
+
+
+def test_the_priors_weight_is_a_share_of_the_musics():
+    config = get_config()
+    config.loss.music, config.loss.prior = 0.5, 3.0
+    assert LossConfig.from_config(config).prior == 1.5
+
+
+def test_music_losses_of_even_odds_are_log_of_entries():
     model = small_model()
     for head in [*model.decoder.heads, *model.decoder.prior.heads]:
         head.kernel[...] = jnp.zeros_like(head.kernel[...])
     latents = jnp.zeros((3, 10, model.config.width))
-    both = losses.music_loss(model, jnp.asarray(small_batch()["tokens"]), latents, jnp.ones(3, bool))
-    np.testing.assert_allclose(both, np.log(24), rtol=1e-5)
+    tokens, keep = jnp.asarray(small_batch()["tokens"]), jnp.ones(3, bool)
+    found = losses.music_losses(model, tokens, latents, keep)
+    assert found.keys() == {"prior", "music"}
+    np.testing.assert_allclose(list(found.values()), np.log(24), rtol=1e-5)
+    assert losses.music_losses(model, tokens, latents, keep, ["music"]).keys() == {"music"}
+    assert losses.music_losses(small_model(frame_prior=False), tokens, latents, keep).keys() == {"music"}
 
 
 @pytest.mark.parametrize(
     ("left_out", "idle"),
     [
         ({"align": 0.0}, "project_video"),
-        ({"music": 0.0}, "decoder"),
+        ({"music": 0.0, "prior": 0.0}, "decoder"),
         ({"video": 0.0}, "denoiser"),
         ({"sketch": 0.0}, "sketch"),
     ],

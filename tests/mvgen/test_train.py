@@ -19,6 +19,7 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
+from configs.base import get_config
 from mvgen import losses, sharding, step, train
 from mvgen.errors import UserError
 from mvgen.progress import Progress, read_history
@@ -147,6 +148,31 @@ def test_a_part_that_does_not_learn_is_left_alone_and_used_as_its_average(
     np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-6)
 
 
+def test_each_part_learns_at_its_own_pace() -> None:
+    config = get_config()
+    config.loss.music_from, config.loss.video_from, config.loss.encoder_until = 40, 60, 50
+    phases = losses.LossConfig.from_config(config).phases()
+    parts = ("encoder", "prior", "decoder", "sketch", "denoiser", "another")
+    assert step.spans(phases, 100, parts) == {
+        "encoder": (0, 50), "prior": (0, 100), "decoder": (40, 100), "sketch": (0, 100), "denoiser": (60, 100),
+        "another": (0, 100),
+    }  # fmt: skip
+    assert "denoiser" not in step.spans(phases[:3], 55, parts)  # the run ends before
+    config.optimizer.warmup_steps = 10
+    rate = step.make_schedule(config, 40, 100)
+    peak = config.optimizer.learning_rate
+    assert rate(40) == 0 and rate(45) == pytest.approx(peak / 2) and rate(50) == pytest.approx(peak)
+    assert rate(100) == pytest.approx(peak * config.optimizer.final_fraction) and rate(50) > rate(75) > rate(99)
+
+
+def test_parts_are_split_and_joined() -> None:
+    whole = {"encoder": {"a": 1}, "decoder": {"prior": {"b": 2}, "heads": {0: 3}}}
+    parts = step.split_parts(whole)
+    assert parts == {"encoder": {"a": 1}, "prior": {"b": 2}, "decoder": {"heads": {0: 3}}}
+    assert step.join_parts(parts) == whole
+    assert step.join_parts(step.split_parts({"fc1": {}})) == {"fc1": {}}
+
+
 def test_average_decay_and_rate_follow_the_configuration(stand_in: ConfigDict) -> None:
     stand_in.train.ema = 0.5
     program = step.build(stand_in, SPEC, sharding.make_mesh(devices=jax.devices()[:1]))
@@ -173,7 +199,7 @@ def test_average_decay_and_rate_follow_the_configuration(stand_in: ConfigDict) -
         ("data.path", "/nowhere", "not a folder of records"),
         ("train.steps", 0, "config.train.steps is 0; it must be at least 1"),
         ("loss.video_stretches", 0, "config.loss.video_stretches is 0; it must be at least 1"),
-        ("loss.history_dropout", 1.5, "config.loss.history_dropout is 1.5; it must be between 0 and 1"),
+        ("loss.condition_dropout", 1.5, "config.loss.condition_dropout is 1.5; it must be between 0 and 1"),
         ("train.ema", 1.5, "between 0 and 1"),
         ("optimizer.learning_rate", float("nan"), "learning_rate is nan"),
         ("data.window_seconds", 9.0, "longest lasts 1.6 s"),
