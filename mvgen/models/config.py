@@ -44,7 +44,7 @@ class DecoderConfig:
         parts = {
             "frame-locked addition": self.frame_locked,
             "rotary cross-attention": self.cross_attention and self.rotary,
-            "a window of cross-attention": self.cross_attention and bool(self.window),
+            "window of cross-attention": self.cross_attention and bool(self.window),
         }
         return [name for name, present in parts.items() if present]
 
