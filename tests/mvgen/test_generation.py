@@ -88,6 +88,20 @@ def test_music_has_two_tokens_a_frame_at_any_length(frames):
     np.testing.assert_array_equal(tokens, generate_music(model, video, keys, Sampling(), 10))
 
 
+def test_music_goes_on_from_what_it_begins_with():
+    model = small_model()
+    batch = small_batch(batch=1, frames=27)
+    video = {name: batch[name] for name in ("frames", "flow")}
+    keys = jax.random.split(jax.random.key(0), 1)
+    plain = generate_music(model, video, keys, Sampling(), 10)
+    prompt = batch["tokens"][:, :24]  # into the second window of ten frames
+    tokens = generate_music(model, video, keys, Sampling(), 10, prompt=prompt)
+    np.testing.assert_array_equal(tokens[:, :24], prompt)
+    assert tokens.shape == plain.shape and not np.array_equal(tokens[:, 24:], plain[:, 24:])
+    with pytest.raises(ValueError, match="longer than the music"):
+        generate_music(model, video, keys, Sampling(), 10, prompt=np.zeros((1, 55, 4), int))
+
+
 @pytest.mark.parametrize("frames", [2, 4, 10, 23])
 def test_video_has_a_frame_for_two_tokens_at_any_length(frames):
     model = small_model()
