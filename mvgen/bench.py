@@ -21,7 +21,7 @@ import numpy as np
 
 from mvgen.checkpoint import write_json
 from mvgen.errors import UserError, run_command
-from mvgen.interop.musicgen_bench import SIZES, Case, bandwidth, run_ours, run_transformers, write_random
+from mvgen.interop.musicgen_bench import CLOCKS, SIZES, Case, bandwidth, run_ours, run_transformers, write_random
 
 SUBJECTS = ("music", "video", "train", "data")
 ENGINES = {"transformers": run_transformers, "mvgen": run_ours}
@@ -41,7 +41,7 @@ def measure_music(size: str, cases: list[Case], precisions: list[str], repeats: 
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         write_random(Path(folder), size)
-        copied = apart(bandwidth)
+        copied = apart(bandwidth, cases[0].clock)
         for precision in precisions:
             played: dict[str, list[np.ndarray]] = {}
             for engine, run in ENGINES.items():
@@ -94,6 +94,9 @@ def command(argv: list[str] | None = None) -> int:
     parser.add_argument("--batches", default="1,8", help="requests at once (%(default)s)")
     parser.add_argument("--precision", choices=("float32", "bfloat16", "both"), default="both")
     parser.add_argument("--repeats", type=int, default=3, help="the best of so many is reported (%(default)s)")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: seconds computed, on one core that others use too"
+    )
     parser.add_argument("--json", metavar="FILE", help="write every figure here")
     given = parser.parse_args(argv)
     if given.subject != "music":
@@ -102,10 +105,12 @@ def command(argv: list[str] | None = None) -> int:
         raise UserError("--seconds lies between 1 and 40 (MusicGen's positions end there), --repeats is at least 1")
     if given.json and not Path(given.json).absolute().parent.is_dir():
         raise UserError(f"--json {given.json}: its folder does not exist")
-    tokens = round(50 * given.seconds)
-    cases = [Case(batch, tokens, scale) for batch in whole_numbers(given.batches) for scale in (1.0, 3.0)]
-    precisions = ["float32", "bfloat16"] if given.precision == "both" else [given.precision]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if given.clock == "cpu" and cores != 1:
+        raise UserError(f"--clock cpu adds up all threads; run on one core (taskset -c 1), not on {cores}")
+    tokens = round(50 * given.seconds)
+    cases = [Case(batch, tokens, scale, given.clock) for batch in whole_numbers(given.batches) for scale in (1.0, 3.0)]
+    precisions = ["float32", "bfloat16"] if given.precision == "both" else [given.precision]
     print(f"{given.size}, {given.seconds:g} s a request, {cores} CPU core(s)", file=sys.stderr)
     print(HEADING, flush=True)
     rows = measure_music(given.size, cases, precisions, given.repeats)
@@ -115,7 +120,7 @@ def command(argv: list[str] | None = None) -> int:
     if same:
         print(f"greedy tokens equal to transformers' in float32, case by case: {same}")
     if given.json:
-        write_json(given.json, {"cores": cores, "rows": rows})
+        write_json(given.json, {"cores": cores, "clock": given.clock, "rows": rows})
     return 0
 
 
