@@ -24,8 +24,10 @@ from mvgen.decoding import Sampling
 from mvgen.errors import UserError, run_command
 from mvgen.held_out import perform
 from mvgen.interop.encodec import load_encodec
+from mvgen.interop.text import embed, read_text
 from mvgen.media import probe, read_image, read_picture, read_picture_and_flow, read_sound, write_video, write_wav
 from mvgen.models.codec import Codec
+from mvgen.models.decoder import Text
 from mvgen.models.mvgen import MVGen
 from mvgen.music import generate_music
 from mvgen.records import RecordSource, RecordSpec
@@ -40,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     directions = parser.add_subparsers(dest="direction", required=True, metavar="music|video|records")
     music = directions.add_parser("music", help="a silent performance in, its music out")
     music.add_argument("--video", required=True, metavar="FILE", help="the performance; its own sound is not heard")
+    music.add_argument(
+        "--prompt-audio", metavar="FILE", help="the music's true beginning, to go on from: a sound file, or a video"
+    )
+    add_text(music)
     video = directions.add_parser("video", help="an image and music in, the filmed performance out")
     video.add_argument(
         "--image", required=True, metavar="FILE", help="the first frame: an image, or a video to take it from"
@@ -79,6 +85,32 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_text(parser: argparse.ArgumentParser) -> None:
+    """A prompt beside the video, for models that read text."""
+    parser.add_argument("--text", metavar="PROMPT", help="words beside the video, for a model that reads text")
+    parser.add_argument("--text-encoder", metavar="NAME", help="folder or hub name of the T5 that embeds them")
+    parser.add_argument("--text-file", metavar="FILE", help="or a prompt that mvgen.interop.text has embedded")
+    parser.add_argument(
+        "--text-guidance", type=float, default=Sampling.text_guidance, help="follow the words harder (%(default)s)"
+    )
+
+
+def text_of(arguments: argparse.Namespace, model: MVGen) -> Text | None:
+    """The embedded prompt of a request, if there is one. Raises ``UserError`` where the model cannot read it."""
+    if not arguments.text and not arguments.text_file:
+        return None
+    width = model.decoder.config.text_width
+    if not width:
+        raise UserError("this model was made without text: train one with config.model.text_width, or leave --text out")
+    if arguments.text and (arguments.text_file or not arguments.text_encoder):
+        raise UserError("--text needs --text-encoder NAME (a T5), and no --text-file")
+    text = read_text(arguments.text_file) if arguments.text_file else embed([arguments.text], arguments.text_encoder)
+    if text.embeddings.shape[0] != 1 or text.embeddings.shape[2] != width:
+        prompts, _, found = text.embeddings.shape
+        raise UserError(f"one prompt of width {width} is read, not {prompts} of width {found}; use the model's own T5")
+    return text
+
+
 def add_filming(parser: argparse.ArgumentParser) -> None:
     """How frames are drawn."""
     parser.add_argument("--steps", type=int, default=Filming.steps, help="diffusion steps (%(default)s)")
@@ -90,7 +122,8 @@ def sampling_of(arguments: argparse.Namespace) -> Sampling:
     """Raises ``UserError`` for a setting that cannot be."""
     if arguments.temperature < 0 or arguments.top_k < 0 or not 0 < arguments.top_p <= 1:
         raise UserError("--temperature and --top-k must not be negative, --top-p lies above 0 and at most at 1")
-    return Sampling(arguments.temperature, arguments.top_k, arguments.top_p, arguments.guidance)
+    text_guidance = getattr(arguments, "text_guidance", Sampling.text_guidance)  # `records` reads no text
+    return Sampling(arguments.temperature, arguments.top_k, arguments.top_p, arguments.guidance, text_guidance)
 
 
 def filming_of(arguments: argparse.Namespace) -> Filming:
@@ -177,15 +210,25 @@ def run_music(arguments: argparse.Namespace) -> None:
     sampling = sampling_of(arguments)
     model, config, spec = load_model(arguments.checkpoint)
     codec = load_codec(spec)
+    text = text_of(arguments, model)
     video = read_video(arguments.video, model, spec)
+    prompt = read_tokens(arguments.prompt_audio, codec) if arguments.prompt_audio else None
+    frames = video["frames"].shape[1]
+    if prompt is not None and clock.frames_of(prompt.shape[1]) >= frames:
+        raise UserError(
+            f"--prompt-audio {arguments.prompt_audio}: lasts {prompt.shape[1] / clock.TOKEN_RATE:g} s, which leaves "
+            f"nothing to play of a video of {frames / clock.FRAME_RATE:g} s"
+        )
     keys = jax.random.split(jax.random.key(arguments.seed), 1)
-    tokens = generate_music(model, video, keys, sampling, window_frames(config), progress=True)
+    tokens = generate_music(
+        model, video, keys, sampling, window_frames(config), text=text, prompt=prompt, progress=True
+    )  # fmt: skip
     sound = np.asarray(codec.decode(jnp.asarray(tokens)))[0]
     if arguments.out.lower().endswith(".wav"):
         write_wav(arguments.out, sound, codec.sampling_rate)
     else:
-        frames = video["frames"][0]
-        write_video(arguments.out, frames, sound, codec.sampling_rate, scale=shown(frames))
+        film = video["frames"][0]
+        write_video(arguments.out, film, sound, codec.sampling_rate, scale=shown(film))
 
 
 def run_video(arguments: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from mvgen import clock
 from mvgen.decoding import Sampling, decode
+from mvgen.models.decoder import Text
 from mvgen.models.mvgen import MVGen, tower_input
 from mvgen.models.patches import patchify, scaled
 
@@ -58,6 +59,8 @@ def generate_music(
     sampling: Sampling,
     window: int,
     *,
+    text: Text | None = None,
+    prompt: Int[np.ndarray, "batch known codebooks"] | None = None,
     progress: bool = False,
 ) -> Int[np.ndarray, "batch tokens codebooks"]:
     """Plays the music of silent videos.
@@ -68,6 +71,8 @@ def generate_music(
         keys: one random key a video.
         sampling: how tokens are drawn.
         window: frames the model was trained on at a time.
+        text: embedded prompts, one a video, for a model that reads text; heard in every window.
+        prompt: tokens that the music begins with, and goes on from; at most two a frame.
         progress: show a bar over windows.
 
     Returns:
@@ -76,12 +81,21 @@ def generate_music(
     frames = video["frames"].shape[1]
     total = clock.tokens_of(max(frames, window))
     tokens = np.zeros((len(video["frames"]), total, model.config.codebooks), np.int32)
+    given = 0
+    if prompt is not None:
+        given = prompt.shape[1]
+        if given > clock.tokens_of(frames):
+            raise ValueError(f"a prompt of {given} tokens is longer than the music, {clock.tokens_of(frames)}")
+        tokens[:, :given] = prompt
     for number, (start, known) in enumerate(tqdm(windows_over(frames, window), "music", disable=not progress)):
         part = {name: jnp.asarray(_stretch(values, start, window)) for name, values in video.items()}
         span = slice(clock.tokens_of(start), clock.tokens_of(start + window))
+        kept = max(clock.tokens_of(known), given - span.start)
+        if kept >= clock.tokens_of(window):
+            continue  # all of it is given
         window_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
         tokens[:, span] = decode(
             model.decoder, video_latents(model, part), window_keys, sampling,
-            jnp.asarray(tokens[:, span]), clock.tokens_of(known),
+            jnp.asarray(tokens[:, span]), kept, text=text,
         )  # fmt: skip
     return tokens[:, : clock.tokens_of(frames)]

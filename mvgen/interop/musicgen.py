@@ -122,7 +122,9 @@ def read_musicgen(source: str | os.PathLike[str]) -> MusicgenFiles:
     if kind == "musicgen_decoder":
         # The decoder alone is given what it attends to at its own width.
         width = int(config.get("hidden_size", 1024))
-        return MusicgenFiles(os.fspath(source), decoder_config(config, width), tensors, None, None, _licence(folder))
+        return MusicgenFiles(
+            os.fspath(source), decoder_config(config, width), tensors, None, None, card_licence(folder)
+        )
     if kind != "musicgen":
         raise UserError(f"{source} is of a {kind!r} model, not of a MusicGen (model_type musicgen or musicgen_decoder)")
     parts = {
@@ -139,7 +141,7 @@ def read_musicgen(source: str | os.PathLike[str]) -> MusicgenFiles:
     codec = None
     if parts[CODEC]:
         codec = (CodecConfig.from_dict(config["audio_encoder"]), parts[CODEC])
-    return MusicgenFiles(os.fspath(source), sizes, decoder, text or None, codec, _licence(folder))
+    return MusicgenFiles(os.fspath(source), sizes, decoder, text or None, codec, card_licence(folder))
 
 
 def decoder_config(config: dict[str, Any], text_width: int) -> DecoderConfig:
@@ -372,7 +374,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"cannot read {path}: {said}") from None
 
 
-def _licence(folder: Path) -> str:
+def card_licence(folder: Path) -> str:
     """The licence in the front matter of a model card, in lower case; "" where there is none."""
     try:
         card = (folder / "README.md").read_text(encoding="utf-8")[:20_000]

@@ -47,7 +47,7 @@ class DecoderConfig:
             "frame-locked addition": self.frame_locked,
             "the prior from each frame": self.frame_prior,
             "rotary cross-attention": self.cross_attention and self.rotary,
-            "a window of cross-attention": self.cross_attention and bool(self.window),
+            "window of cross-attention": self.cross_attention and bool(self.window),
         }
         return [name for name, present in parts.items() if present]
 

@@ -15,6 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from mvgen import checkpoint, export, step
 from mvgen.errors import UserError
+from mvgen.interop.musicgen import load_musicgen
+from mvgen.interop.musicgen_folder import Origin
 from mvgen.step import TrainState
 from tests.mvgen.synthetic import SPEC, tiny
 
@@ -71,7 +73,9 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(workdir: Path, exported:
         export.export_safetensors(tmp_path, tmp_path / "out")
     with pytest.raises(UserError, match="is there already"):
         export.export_safetensors(workdir, exported)
-    with pytest.raises(UserError, match="--format musicgen is not there yet"):
+    with pytest.raises(UserError, match="--format stablehlo is not there yet"):
+        export.command(["--checkpoint", str(workdir), "--format", "stablehlo", "--out", str(tmp_path / "out")])
+    with pytest.raises(UserError, match="no frame-locked addition and no rotary cross-attention and no window"):
         export.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")])
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
@@ -91,3 +95,68 @@ def test_an_export_that_is_not_whole_is_named(exported: Path, tmp_path: Path) ->
     (copy / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot be read"):
         export.load_safetensors(copy)
+
+
+def musicgen_like(folder: Path, start: str, text_width: int = 0) -> Path:
+    """A checkpoint whose token decoder is of MusicGen's own form, wider than its towers."""
+    folder.mkdir()
+    config = tiny("")
+    with config.unlocked():
+        config.init_from = start
+        config.model.update(decoder_width=24, decoder_heads=3, decoder_hidden=40, text_width=text_width)
+        config.model.update(cross_positions="none", cross_window=0.0)
+    config.model.frame_locked = False
+    _, shapes = step.abstract_model(config, SPEC)
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape) * 0.3, x.dtype), shapes)
+    checkpoint.write_description(folder, config, {"spec": SPEC.to_json()})
+    saved = checkpoint.Checkpoints(folder)
+    saved.save(1, TrainState(jnp.int32(1), jnp.int32(0), params, params, ()), {})
+    saved.close()
+    return folder
+
+
+def test_transformers_loads_a_musicgen_export_and_computes_the_same(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    workdir = musicgen_like(tmp_path / "run", "facebook/musicgen-small")
+    out = tmp_path / "out"
+    assert export.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(out)]) == 0
+    theirs, loading = transformers.MusicgenForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not any(loading.values())  # nothing missing, unexpected or of another shape
+    model, _, _ = checkpoint.load_model(workdir)
+    rng = np.random.default_rng(0)
+    latents = rng.normal(size=(2, 6, 16)).astype(np.float32)
+    columns = rng.integers(0, 65, (2, 9, 4))
+    ours = np.asarray(nnx.jit(lambda decoder, *given: decoder(*given))(model.decoder, columns, latents))
+    apart = load_file(out / "conditioning.safetensors")
+    condition = torch.from_numpy(latents @ apart["condition.kernel"] + apart["condition.bias"])
+    rows = torch.from_numpy(columns.transpose(0, 2, 1).reshape(-1, 9))
+    with torch.no_grad():
+        logits = theirs(input_ids=rows, encoder_hidden_states=condition).logits.numpy()
+    logits = logits.reshape(2, 4, 9, 64).transpose(0, 2, 1, 3)
+    np.testing.assert_allclose(ours, logits, rtol=1e-4, atol=1e-4 * np.abs(logits).max())
+    card = (out / "README.md").read_text()
+    assert card.startswith("---\nlicense: cc-by-nc-4.0\n") and "facebook/musicgen-small" in card
+    # And back: what we wrote is what we read.
+    back = load_musicgen(out).decoder
+    jax.tree.map(np.testing.assert_array_equal, parameters(back)["layers"], parameters(model)["decoder"]["layers"])
+
+
+def test_what_a_musicgen_cannot_hold_is_left_out_only_when_asked(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")]
+    assert export.command([*words, "--drop", "--licence", "CC0-1.0"]) == 0
+    said = "frame-locked addition, rotary cross-attention, window of cross-attention"
+    assert said in capsys.readouterr().err
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert said in card and card.startswith("---\nlicense: cc0-1.0\n") and "random weights" in card
+
+
+def test_a_licence_that_is_known_cannot_be_said_away(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\ntags: [a]\nlicense: CC-BY-NC-4.0\n---\n# A model\n")
+    assert Origin.of(str(tmp_path), "encodec_tiny").licence == "cc-by-nc-4.0"
+    assert Origin.of("", "encodec_tiny").licence == "unknown"
+    with pytest.raises(UserError, match="whose licence is cc-by-nc-4.0"):
+        Origin.of(str(tmp_path), "encodec_tiny", "mit")

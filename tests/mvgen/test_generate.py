@@ -14,6 +14,7 @@ from flax import nnx
 
 from mvgen import checkpoint, generate, step
 from mvgen.errors import UserError
+from mvgen.interop.encodec import load_encodec
 from mvgen.media import probe, read_sound, write_video, write_wav
 from mvgen.records import RecordSpec
 from tests.mvgen.synthetic import preset, write_records
@@ -66,6 +67,23 @@ def test_music_lasts_as_long_as_the_video_and_hangs_on_the_seed(
     assert info.has_picture and info.has_sound and info.frame_rate == 25
 
 
+def test_music_goes_on_from_given_sound(workdir: Path, performance: Path, tmp_path: Path) -> None:
+    write_wav(tmp_path / "begin.wav", 0.3 * np.sin(np.arange(16000) / 9).astype(np.float32), 32000)
+
+    def play(name: str, *more: str) -> np.ndarray:
+        words = ["music", "--checkpoint", str(workdir), "--video", str(performance), "--out", str(tmp_path / name)]
+        generate.main([*words, *more])
+        return read_sound(tmp_path / name, 32000)
+
+    sound = play("on.wav", "--prompt-audio", str(tmp_path / "begin.wav"))
+    assert len(sound) == 21 * 1280
+    codec = load_encodec("encodec_tiny")
+    begun = np.asarray(codec.decode(codec.encode(read_sound(tmp_path / "begin.wav", 32000)[None])))[0]
+    np.testing.assert_allclose(sound[:8000], begun[:8000], atol=1e-3)  # what follows is heard a little before it
+    with pytest.raises(UserError, match="leaves nothing to play of a video of 0.84 s"):
+        play("x.wav", "--prompt-audio", str(performance))
+
+
 def test_video_lasts_as_long_as_the_music(workdir: Path, performance: Path, tmp_path: Path) -> None:
     write_wav(tmp_path / "music.wav", np.zeros(32000, np.float32), 32000)
     out = tmp_path / "film.mp4"
@@ -95,6 +113,7 @@ def test_a_split_is_performed_into_folders(workdir: Path, tmp_path: Path) -> Non
         (["music", "--video", "{text}", "--out", "{out}"], "not"),
         (["music", "--video", "missing.mp4", "--out", "{out}"], "missing.mp4"),
         (["music", "--video", "{performance}", "--out", "{out}", "--temperature", "-1"], "--temperature"),
+        (["music", "--video", "{performance}", "--out", "{out}", "--text", "slow"], "made without text"),
         (["video", "--image", "{text}", "--audio", "{performance}", "--out", "{out}"], "not"),
         (["video", "--image", "{performance}", "--audio", "{text}", "--out", "{out}"], "not"),
         (

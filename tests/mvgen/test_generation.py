@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvgen.decoding import Sampling, decode, draw
+from mvgen.decoding import Sampling, decode, draw, stream
+from mvgen.models.decoder import Text
 from mvgen.music import generate_music, windows_over
 from mvgen.video import Filming, generate_video
 from tests.mvgen.models.small import SMALL, small_batch, small_model
@@ -86,6 +88,20 @@ def test_music_has_two_tokens_a_frame_at_any_length(frames):
     np.testing.assert_array_equal(tokens, generate_music(model, video, keys, Sampling(), 10))
 
 
+def test_music_goes_on_from_what_it_begins_with():
+    model = small_model()
+    batch = small_batch(batch=1, frames=27)
+    video = {name: batch[name] for name in ("frames", "flow")}
+    keys = jax.random.split(jax.random.key(0), 1)
+    plain = generate_music(model, video, keys, Sampling(), 10)
+    prompt = batch["tokens"][:, :24]  # into the second window of ten frames
+    tokens = generate_music(model, video, keys, Sampling(), 10, prompt=prompt)
+    np.testing.assert_array_equal(tokens[:, :24], prompt)
+    assert tokens.shape == plain.shape and not np.array_equal(tokens[:, 24:], plain[:, 24:])
+    with pytest.raises(ValueError, match="longer than the music"):
+        generate_music(model, video, keys, Sampling(), 10, prompt=np.zeros((1, 55, 4), int))
+
+
 @pytest.mark.parametrize("frames", [2, 4, 10, 23])
 def test_video_has_a_frame_for_two_tokens_at_any_length(frames):
     model = small_model()
@@ -106,3 +122,39 @@ def test_guided_filming_runs_and_differs():
     plain = generate_video(model, batch["frames"][:, 0], batch["tokens"], keys, Filming(steps=2), 10)
     guided = generate_video(model, batch["frames"][:, 0], batch["tokens"], keys, Filming(2, 4.0, 2.0), 10)
     assert not np.array_equal(plain, guided)
+
+
+def test_pieces_as_they_come_are_the_same_tokens():
+    decoder = small_model().decoder
+    latents = jax.random.normal(jax.random.key(0), (2, 11, SMALL.width))
+    keys = jax.random.split(jax.random.key(1), 2)
+    known = jnp.asarray(small_batch(batch=2, frames=11)["tokens"])
+    whole = decode(decoder, latents, keys, Sampling(), known, 3)
+    pieces = list(stream(decoder, latents, keys, Sampling(), known, 3, chunk=9))
+    assert [piece.shape[1] for piece in pieces] == [9, 9, 4]
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
+
+
+def test_text_is_heard_beside_the_video_and_each_has_its_own_guidance():
+    decoder = small_model(text_width=12, positions="none", attention_window=0.0, frame_locked=False).decoder
+    keys = jax.random.split(jax.random.key(1), 2)
+    latents = jax.random.normal(jax.random.key(0), (2, 5, SMALL.width))
+    words = jax.random.normal(jax.random.key(2), (2, 3, 12))
+    text = Text(words, jnp.array([[True, True, True], [True, False, False]]))
+
+    scores = nnx.jit(lambda decoder, latents, text: decoder(jnp.full((2, 1, 4), decoder.pad), latents, text)[:, 0])
+
+    def logits(latents, text):
+        return scores(decoder, latents, text)
+
+    both, seen = logits(latents, text), logits(latents, None)
+    nothing = logits(decoder.withheld(latents, jnp.zeros(2, bool)), text.withheld())
+    np.testing.assert_allclose(logits(latents, text.withheld()), seen, rtol=1e-5, atol=1e-5)
+    hidden = Text(words.at[1, 1:].set(9.0), text.mask)
+    np.testing.assert_allclose(logits(latents, hidden), both, rtol=1e-5, atol=1e-5)  # padding is not heard
+    assert not np.allclose(both, seen, atol=1e-3)
+    for video_scale, text_scale in ((1.0, 1.0), (3.0, 4.0)):
+        sampling = Sampling(temperature=0, guidance=video_scale, text_guidance=text_scale)
+        expected = nothing + video_scale * (seen - nothing) + text_scale * (both - seen)
+        tokens = decode(decoder, latents, keys, sampling, text=text)
+        np.testing.assert_array_equal(tokens[:, 0, 0], jnp.argmax(expected[:, 0], axis=-1))
