@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from mvgen.errors import UserError
+
 FORMAT = 2
 """Raised whenever the code that makes cached results changes what it makes."""
 
@@ -84,6 +86,14 @@ class Cache:
             os.replace(partial, place)
         finally:
             partial.unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """Raises ``UserError`` where results cannot be kept: each clip would be refused for the cache's fault."""
+        place = self.folder
+        while not os.path.lexists(place) and place != place.parent:
+            place = place.parent
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            raise UserError(f"{self.folder} cannot be written; name another folder with --cache")
 
     def clear_leftovers(self) -> None:
         """Takes away what processes of this machine that are no more left half-made."""

@@ -145,7 +145,7 @@ class ClipProcessor:
             if disk_error(error):
                 raise
             reason = f"cannot be read: {error.strerror or error}"
-        except (ValueError, ArithmeticError, MemoryError) as error:
+        except Exception as error:
             # Decoders meet damage that no check foresaw; one such clip must not stop the rest.
             reason = " ".join(f"cannot be processed: {type(error).__name__}: {error}".split())
         return {"status": "refused", "reason": reason}

@@ -144,7 +144,7 @@ def convert(
 
     Raises:
         UserError: there is no video, none of them can be used (with ``strict``: one of them cannot), the config or the
-            codec is wrong, ``out`` holds something else, or another run is writing it.
+            codec is wrong, ``out`` holds something else or another run is writing it, or the cache cannot be written.
         OSError: the disk is full or read-only (:func:`data_prep.cache.disk_error` knows it in other errors, too).
     """
     started = time.monotonic()
@@ -155,6 +155,7 @@ def convert(
     with replacing_folder(out) as folder:
         known = _repeated(clips)
         cache = os.path.abspath(cache)
+        Cache(cache).check()
         Cache(cache).clear_leftovers()
         local = not beam_options
         if not local:

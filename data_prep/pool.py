@@ -23,6 +23,7 @@ from typing import Any
 from data_prep.clip import ClipProcessor, Settings
 from data_prep.manifest import Clip
 from data_prep.standardise import stop_ffmpeg
+from mvgen.errors import UserError
 from mvgen.records import RecordSpec
 
 Outcome = dict[str, Any]
@@ -102,7 +103,11 @@ class Workers:
             fallen: list[int] = []
             with self._pool(max(1, min(self._count, len(waiting)))) as pool:
                 if not told:
-                    yield pool.submit(_spec).result()
+                    try:
+                        yield pool.submit(_spec).result()
+                    except BrokenProcessPool:
+                        raise UserError("a worker process fell while it loaded the codec; is there memory for "
+                                        "--workers so many?") from None  # fmt: skip
                     told = True
                 flying: dict[Future[Outcome], int] = {}
                 while (waiting or flying) and not fallen:

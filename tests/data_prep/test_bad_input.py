@@ -9,7 +9,6 @@ import os
 import random
 import socket
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -107,7 +106,8 @@ def test_every_kind_of_bad_file(good, tmp_path):
     write_sound(folder / "slow sound.mkv", np.zeros(800), 1000)
     refused |= dict.fromkeys(("nan.mkv", "infinite.mkv"), "not finite numbers")
     refused |= {"loud.mkv": "1e+20 times full scale", "slow sound.mkv": "1000 samples a second, outside"}
-    write_flashes(folder / "late.mkv", [*constant_times(25, 0.8), Fraction(36_000)], sound_end=0.8)
+    ffmpeg("-i", outside / "film.mp4", "-vf", "setpts='if(gte(N,19),36000/TB,PTS)'", "-fps_mode", "passthrough",
+           folder / "late.mkv")  # fmt: skip
     refused["late.mkv"] = "over the limit of 90 s"
     ffmpeg("-f", "lavfi", "-i", "color=s=640x360:d=1", "-i", outside / "film.mp4", "-map", "0:v", "-map", "1:a",
            folder / "large.mp4")  # fmt: skip
@@ -203,18 +203,19 @@ def test_cut_at_every_point(good, tmp_path, faststart):
     data = path.read_bytes()
     points = cut_points(data)
     assert len(points) > 60
-    whole, readable = len(read_picture(path, (16, 16))), 0
+    whole, readable = len(read_picture(path, (16, 16))), []
     for point in points:
         (tmp_path / "cut.mp4").write_bytes(data[:point])
         try:
             probe(tmp_path / "cut.mp4"), span(tmp_path / "cut.mp4")
             assert len(read_picture(tmp_path / "cut.mp4", (16, 16))) <= whole
             assert np.isfinite(read_sound(tmp_path / "cut.mp4", 32_000)).all()
-            readable += 1
+            readable.append(point)
         except Exception as error:
             assert type(error).__name__ == "UserError" and "cut.mp4" in str(error), (point, error)
-    print(f"{len(points)} cuts, {readable} of them readable")
-    assert (readable > 0) == faststart
+    print(f"{len(points)} cuts, {len(readable)} of them readable")
+    # Without its index nothing can be found in an MP4; with it, what lies before the cut.
+    assert (min(readable, default=len(data)) > data.index(b"moov")) and (bool(readable) or not faststart)
 
 
 def test_mutated_files_are_all_accounted_for(good, tmp_path):
@@ -222,7 +223,9 @@ def test_mutated_files_are_all_accounted_for(good, tmp_path):
     chance = random.Random(0)
     sources = {"good": good}
     if FUZZ and CLIPS.is_dir():
-        sources = {path.stem: path.read_bytes() for path in sorted(CLIPS.glob("*.mp4"))}
+        for path in CLIPS.glob("*.mp4"):  # their first seconds, as they were encoded
+            ffmpeg("-t", 3, "-i", path, "-c", "copy", tmp_path / path.name)
+            sources[path.stem] = (tmp_path / path.name).read_bytes()
     (tmp_path / "in").mkdir()
     clips = []
     for number in range(FUZZ or 40):

@@ -1,6 +1,6 @@
 """Kills, full disks, refusals that are errors, clips that are added: nothing is lost, nothing is done twice.
 
-With MVGEN_KILLS=10, ten runs are killed, at random moments from the start of the process to its end.
+With MVGEN_KILLS=10, ten runs are killed one after another, at random moments.
 """
 
 import errno
@@ -25,7 +25,7 @@ from tests.data_prep.test_convert import files_of
 from tests.mvgen.media.flashes import constant_times, write_flashes
 
 KILLS = int(os.environ.get("MVGEN_KILLS", "1"))
-CLIPS = 8 if KILLS == 1 else 40
+CLIPS = 6 if KILLS == 1 else 24
 SETTINGS = {"frame_size": (16, 16), "flow_size": (8, 8), "segment_seconds": 1.0}
 
 
@@ -78,21 +78,19 @@ def test_killed_runs_go_on(clips, undisturbed, tmp_path):
     command += ["--cache", str(cache), *(f"--config.{name}={value!r}" for name, value in SETTINGS.items())]
     quiet: dict = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     chance = random.Random(0)
-    took, done = 0.0, {}
+    total, done = 4 * CLIPS, {}
     for kill in range(KILLS):
         began = time.monotonic()
+        # After some results more than before, and a moment: at any step of any clip, or while the records are written.
+        target = min(total, len(done) + (total // 2 if KILLS == 1 else chance.randint(0, 2 * total // KILLS)))
         with subprocess.Popen(command, **quiet) as run:
-            if KILLS == 1:  # in the middle of the work
-                while len(kept(cache)) < 2 * CLIPS and run.poll() is None and time.monotonic() < began + 100:
-                    time.sleep(0.01)
-            else:
-                # The first moment falls into the work; from then on it is known how long a run is.
-                moment = chance.uniform(0.3, 1.0) * took if took else 15.0
-                while run.poll() is None and time.monotonic() < began + moment:
-                    time.sleep(0.01)
+            while len(kept(cache)) < target and run.poll() is None and time.monotonic() < began + 300:
+                time.sleep(0.005)
+            until = time.monotonic() + chance.uniform(0, 0.5 if target < total else 8)
+            while run.poll() is None and time.monotonic() < until:
+                time.sleep(0.005)
             finished = run.poll() is not None
             run.send_signal(signal.SIGKILL)
-        took = max(took, time.monotonic() - began)
         until = time.monotonic() + 20
         while of_session(run.pid) and time.monotonic() < until:
             time.sleep(0.05)
@@ -103,11 +101,11 @@ def test_killed_runs_go_on(clips, undisturbed, tmp_path):
         assert before.items() <= done.items()
         print(f"kill {kill}: after {time.monotonic() - began:.1f} s, {len(done) - len(before)} results more, "
               f"{len(done)} in all{', it had finished' if finished else ''}")  # fmt: skip
-    assert done or KILLS > 1
+    assert done
     convert(str(clips), str(out), config(), str(cache), workers=2)
     after = kept(cache)
     print(f"the last run kept {len(done)} results and made {len(after) - len(done)}")
-    assert done.items() <= after.items() and len(after) == 4 * CLIPS
+    assert done.items() <= after.items() and len(after) == total
     same(files_of(out), undisturbed)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "out"]
     assert not list(cache.glob("*/.*")), "something half-made is left"
@@ -120,7 +118,7 @@ def test_strict_makes_a_refusal_an_error(clips, undisturbed, tmp_path):
     options = [f"--config.{name}={value!r}" for name, value in SETTINGS.items()]
     command = ["convert", "--input", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--workers=1", *options]
     command += ["--cache", str(clips.parent / "cache")]
-    with pytest.raises(UserError, match=r"--strict: 1 of the 2 videos cannot be used: bad\\nname.mp4: not a readable"):
+    with pytest.raises(UserError, match=r"--strict: 1 of the 2 videos cannot be used: bad\\nname.mp4: "):
         main([*command, "--strict"])
     assert not (tmp_path / "out").exists()
     assert main(command) == 0
