@@ -78,7 +78,12 @@ class Cache:
         self.keep(place, lambda path: _save(path, array))
 
     def keep(self, place: Path, make: Callable[[Path], None]) -> None:
-        """Keeps the file that ``make`` writes at the path that it is given (with the ending of ``place``)."""
+        """Keeps the file that ``make`` writes at the path that it is given (with the ending of ``place``).
+
+        What is kept already stays as it is: the key says all that it depends on.
+        """
+        if place.exists():
+            return
         place.parent.mkdir(parents=True, exist_ok=True)
         partial = place.with_name(f".{_host()}.{os.getpid()}.{uuid.uuid4().hex}{place.suffix}")
         try:

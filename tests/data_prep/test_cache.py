@@ -30,6 +30,9 @@ def test_arrays_are_kept_whole_or_not_at_all(tmp_path):
     cache.keep_array(place, array)
     np.testing.assert_array_equal(cache.array(place), array)
 
+    cache.keep_array(place, np.zeros(3))
+    np.testing.assert_array_equal(cache.array(place), array)
+
     def fail(path):
         path.write_bytes(b"half")
         raise RuntimeError("killed")
