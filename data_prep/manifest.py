@@ -45,7 +45,7 @@ class Clip:
     split: str | None = None
     notes: tuple[tuple[float, float, float], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
-    root: Path | None = None
+    root: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         # Names of files may hold bytes that are no UTF-8; in records and hashes they are written as escapes.

@@ -221,16 +221,19 @@ def test_cut_at_every_point(good, tmp_path, faststart):
 def test_mutated_files_are_all_accounted_for(good, tmp_path):
     """No crash, no hang: processed as in a run, by workers that may fall, every one ends as used or refused."""
     chance = random.Random(0)
-    sources = {"good": good}
-    if FUZZ and CLIPS.is_dir():
-        for path in CLIPS.glob("*.mp4"):  # their first seconds, as they were encoded
-            ffmpeg("-t", 3, "-i", path, "-c", "copy", tmp_path / path.name)
-            sources[path.stem] = (tmp_path / path.name).read_bytes()
+    (tmp_path / "good.mp4").write_bytes(good)
+    films = sorted(CLIPS.glob("*.mp4")) if FUZZ else []
+    sources = {}
+    for path in films or [tmp_path / "good.mp4"]:
+        for ending in (".mp4", ".mkv", ".ts"):  # the first seconds, as they were encoded
+            name = f"{path.stem}{ending}"
+            ffmpeg("-t", 3, "-i", path, "-c", "copy", tmp_path / f"whole-{name}")
+            sources[name] = (tmp_path / f"whole-{name}").read_bytes()
     (tmp_path / "in").mkdir()
     clips = []
     for number in range(FUZZ or 40):
         name = chance.choice(sorted(sources))
-        path = tmp_path / "in" / f"{number:04d}-{name}.mp4"
+        path = tmp_path / "in" / f"{number:04d}-{name}"
         path.write_bytes(mutate(sources[name], chance))
         clips.append(Clip(path.stem, path, path.stem))
     limits = {"limits.max_processing_seconds": 120.0, "keep_standardised": bool(FUZZ)}
