@@ -165,6 +165,7 @@ class ClipProcessor:
         frames, _ = self.picture.extract(clip.path, content, self.cache)
         tokens = self._tokens(clip.path, content, len(frames))
         covered = len(tokens) // tokens_of(1)
+        self._check_length(covered)  # tokens in the cache may have been made under another limit
         if settings.keep_standardised:
             place = self._standard_place(content, covered)
             if not place.exists():
@@ -178,6 +179,13 @@ class ClipProcessor:
             "seconds": float(frame_start(covered)),
             "records": len(segments_of(covered, settings.segment_frames)),
         }
+
+    def _check_length(self, covered: int) -> None:
+        if float(frame_start(covered)) < self.settings.min_seconds:
+            raise UserError(
+                f"its picture and sound together cover {float(frame_start(covered)):.2f} s, "
+                f"under the limit of {self.settings.min_seconds:g} s"
+            )
 
     def _token_place(self, content: str) -> Path:
         settings = {"codec": self.settings.codec_sha256, "segment_frames": self.settings.segment_frames}
@@ -207,11 +215,7 @@ class ClipProcessor:
         if np.abs(sound).max() > LOUDEST:
             raise UserError(f"its sound goes to {np.abs(sound).max():.3g} times full scale")
         covered = min(picture_frames, whole_frames(Fraction(len(sound), rate) + COVER_GRACE))
-        if float(frame_start(covered)) < settings.min_seconds:
-            raise UserError(
-                f"its picture and sound together cover {float(frame_start(covered)):.2f} s, "
-                f"under the limit of {settings.min_seconds:g} s"
-            )
+        self._check_length(covered)
         sound = resample(sound, rate, CODEC_SAMPLE_RATE)
         tokens = np.concatenate(
             [
