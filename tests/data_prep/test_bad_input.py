@@ -231,7 +231,7 @@ def test_mutated_files_are_all_accounted_for(good, tmp_path):
             sources[name] = (tmp_path / f"whole-{name}").read_bytes()
     (tmp_path / "in").mkdir()
     clips = []
-    for number in range(FUZZ or 40):
+    for number in range(FUZZ or 24):
         name = chance.choice(sorted(sources))
         path = tmp_path / "in" / f"{number:04d}-{name}"
         path.write_bytes(mutate(sources[name], chance))
