@@ -5,7 +5,6 @@ Everything costly goes through the cache; what is returned is small. Nothing her
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,21 +16,21 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_prep.cache import Cache, file_hash
+from data_prep.cache import Cache, disk_error, file_hash
 from data_prep.extract.frames import PictureExtractor
 from data_prep.extract.tokens import TokenExtractor, weights_hash
 from data_prep.manifest import Clip
 from data_prep.standardise import standardise
 from mvgen.clock import CODEC_SAMPLE_RATE, frame_start, samples_of, tokens_of, whole_frames
 from mvgen.errors import UserError
-from mvgen.media import probe
+from mvgen.media import probe, span
 from mvgen.media.flow import FLOW_METHODS
 from mvgen.media.picture import COVER_GRACE
 from mvgen.media.sound import cut, native_sound, resample
 from mvgen.records import Record, RecordSpec
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""What says that the disk written to is at fault, not the clip."""
+LOUDEST = 100.0
+"""Samples beyond so many times full scale are no sound, but damage; they would only fill the codec with infinities."""
 
 
 def segments_of(frames: int, most: int) -> list[tuple[int, int]]:
@@ -42,6 +41,11 @@ def segments_of(frames: int, most: int) -> list[tuple[int, int]]:
     count = -(-frames // most)
     edges = [frames * number // count for number in range(count + 1)]
     return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    """Whether a file lies in a folder or below it once every link is followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ class Settings:
     min_seconds: float
     max_seconds: float
     max_pixels: int
+    min_sample_rate: int
+    max_sample_rate: int
+    max_processing_seconds: float
+    links_outside: bool
 
     @classmethod
     def from_config(cls, config: ConfigDict) -> Settings:
@@ -89,6 +97,10 @@ class Settings:
             min_seconds=config.limits.min_seconds,
             max_seconds=config.limits.max_seconds,
             max_pixels=config.limits.max_pixels,
+            min_sample_rate=config.limits.min_sample_rate,
+            max_sample_rate=config.limits.max_sample_rate,
+            max_processing_seconds=config.limits.max_processing_seconds,
+            links_outside=config.limits.links_outside,
         )
 
 
@@ -130,28 +142,30 @@ class ClipProcessor:
             # The manifest names the file already.
             reason = " ".join(str(error).removeprefix(str(clip.path)).lstrip(": ").split())
         except OSError as error:
-            if error.errno in DISK_ERRORS:
+            if disk_error(error):
                 raise
             reason = f"cannot be read: {error.strerror or error}"
-        except (ValueError, ArithmeticError, MemoryError) as error:
+        except Exception as error:
             # Decoders meet damage that no check foresaw; one such clip must not stop the rest.
             reason = " ".join(f"cannot be processed: {type(error).__name__}: {error}".split())
         return {"status": "refused", "reason": reason}
 
     def _process(self, clip: Clip) -> dict[str, Any]:
         settings = self.settings
-        info = probe(clip.path)
+        if clip.root is not None and not settings.links_outside and not _inside(clip.path, clip.root):
+            raise UserError("leads out of the folder that it is in; --config.limits.links_outside=True allows that")
+        info = probe(clip.path, settings.max_pixels)
         if not info.has_picture or not info.has_sound:
             raise UserError(f"has no {'sound' if info.has_picture else 'picture'}")
-        if info.width * info.height > settings.max_pixels:
-            size = f"{info.width}x{info.height}"
-            raise UserError(f"its picture of {size} is over the limit of {settings.max_pixels} pixels")
-        if info.duration > settings.max_seconds:
-            raise UserError(f"its {info.duration:.1f} s are over the limit of {settings.max_seconds:g} s")
+        # Not by the stated duration, which may be wrong either way.
+        seconds = span(clip.path)
+        if seconds > settings.max_seconds:
+            raise UserError(f"its {float(seconds):.1f} s are over the limit of {settings.max_seconds:g} s")
         content = file_hash(clip.path)
         frames, _ = self.picture.extract(clip.path, content, self.cache)
         tokens = self._tokens(clip.path, content, len(frames))
         covered = len(tokens) // tokens_of(1)
+        self._check_length(covered)  # tokens in the cache may have been made under another limit
         if settings.keep_standardised:
             place = self._standard_place(content, covered)
             if not place.exists():
@@ -165,6 +179,13 @@ class ClipProcessor:
             "seconds": float(frame_start(covered)),
             "records": len(segments_of(covered, settings.segment_frames)),
         }
+
+    def _check_length(self, covered: int) -> None:
+        if float(frame_start(covered)) < self.settings.min_seconds:
+            raise UserError(
+                f"its picture and sound together cover {float(frame_start(covered)):.2f} s, "
+                f"under the limit of {self.settings.min_seconds:g} s"
+            )
 
     def _token_place(self, content: str) -> Path:
         settings = {"codec": self.settings.codec_sha256, "segment_frames": self.settings.segment_frames}
@@ -181,23 +202,25 @@ class ClipProcessor:
         gives.
         """
         place = self._token_place(content)
+        settings = self.settings
         tokens = self.cache.array(place)
         if tokens is not None:
             return tokens
         sound, rate = native_sound(path)
+        if not settings.min_sample_rate <= rate <= settings.max_sample_rate:
+            limits = f"{settings.min_sample_rate} to {settings.max_sample_rate}"
+            raise UserError(f"its sound has {rate} samples a second, outside the limits of {limits}")
         if not np.isfinite(sound).all():
             raise UserError("its sound holds samples that are not finite numbers")
+        if np.abs(sound).max() > LOUDEST:
+            raise UserError(f"its sound goes to {np.abs(sound).max():.3g} times full scale")
         covered = min(picture_frames, whole_frames(Fraction(len(sound), rate) + COVER_GRACE))
-        if float(frame_start(covered)) < self.settings.min_seconds:
-            raise UserError(
-                f"its picture and sound together cover {float(frame_start(covered)):.2f} s, "
-                f"under the limit of {self.settings.min_seconds:g} s"
-            )
+        self._check_length(covered)
         sound = resample(sound, rate, CODEC_SAMPLE_RATE)
         tokens = np.concatenate(
             [
                 self.tokens.extract(self._stretch(sound, first, end))
-                for first, end in segments_of(covered, self.settings.segment_frames)
+                for first, end in segments_of(covered, settings.segment_frames)
             ]
         )
         self.cache.keep_array(place, tokens)

@@ -18,11 +18,13 @@ from typing import Any
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from data_prep.clip import DISK_ERRORS, ClipProcessor, Settings
+from data_prep.cache import Cache, disk_error
+from data_prep.clip import ClipProcessor, Settings
 from data_prep.manifest import Clip, result_line
 from data_prep.pool import Workers
+from data_prep.replacing import replacing_folder
 from data_prep.sources import find_clips
-from data_prep.write import SPLITS, describe_folder, made_by, replacing_folder, split_of
+from data_prep.write import SPLITS, describe_folder, made_by, split_of
 from mvgen.errors import UserError
 from mvgen.records import RecordSpec
 
@@ -39,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=str(BASE_CONFIG), metavar="FILE", help="data config (default: %(default)s)")
     parser.add_argument("--codec", help="shorthand for --config.codec: encodec_tiny, encodec_32khz, folder or hub name")
     parser.add_argument("--workers", type=int, default=0, help="processes on this machine (default: one a core)")
+    parser.add_argument(
+        "--strict", action="store_true", help="a clip that cannot be used is an error: nothing is written then"
+    )
     parser.add_argument(
         "--cache", metavar="DIR", help="where results are kept for the next run (default: OUT.cache; may be deleted)"
     )
@@ -105,17 +110,23 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config, changes)
     cache = args.cache or f"{os.path.abspath(args.out)}.cache"
     try:
-        convert(args.input, args.out, config, cache, args.workers, beam_options)
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        convert(args.input, args.out, config, cache, args.workers, beam_options, args.strict)
+    except Exception as error:
+        if (reason := disk_error(error)) is None:
             raise
-        raise UserError(f"stopped: {error.strerror}; run the same command again once there is room, "
-                        "it goes on where it stopped") from None  # fmt: skip
+        raise UserError(f"stopped: {reason}; run the same command again once there is room for {args.out} and "
+                        f"{cache}, it goes on where it stopped") from None  # fmt: skip
     return 0
 
 
 def convert(
-    source: str, out: str, config: ConfigDict, cache: str, workers: int = 0, beam_options: Sequence[str] = ()
+    source: str,
+    out: str,
+    config: ConfigDict,
+    cache: str,
+    workers: int = 0,
+    beam_options: Sequence[str] = (),
+    strict: bool = False,
 ) -> dict[str, int]:
     """Makes a folder of records out of videos.
 
@@ -126,13 +137,15 @@ def convert(
         cache: folder of results kept per clip.
         workers: processes on this machine; 0 for one a core.
         beam_options: command-line options for Beam.
+        strict: whether a clip that cannot be used is an error.
 
     Returns:
         Records in each split.
 
     Raises:
-        UserError: there is no video, none of them can be used, the config or the codec is wrong, or ``out`` holds
-            something else.
+        UserError: there is no video, none of them can be used (with ``strict``: one of them cannot), the config or the
+            codec is wrong, ``out`` holds something else or another run is writing it, or the cache cannot be written.
+        OSError: the disk is full or read-only (:func:`data_prep.cache.disk_error` knows it in other errors, too).
     """
     started = time.monotonic()
     clips = find_clips(source)
@@ -142,20 +155,26 @@ def convert(
     with replacing_folder(out) as folder:
         known = _repeated(clips)
         cache = os.path.abspath(cache)
+        Cache(cache).check()
+        Cache(cache).clear_leftovers()
         local = not beam_options
         if not local:
             # Beam is slow to import: on one machine it loads while the workers are at work.
             from data_prep.pipeline import is_local, pipeline_options
 
             local = is_local(pipeline_options(beam_options))
-        spec = _process_here(clips, known, settings, cache, workers) if local else ClipProcessor(settings, cache).spec
+        spec = (
+            _process_here(clips, known, settings, cache, workers, strict)
+            if local
+            else ClipProcessor(settings, cache).spec
+        )
         from data_prep.pipeline import pipeline_options, run_pipeline
 
         items = [(number, clip, known.get(number)) for number, clip in enumerate(clips)]
         outcomes = run_pipeline(
             items, folder, settings, cache, spec, config.test_percent, config.shards, pipeline_options(beam_options)
         )
-        _require_one(clips, outcomes)
+        _require(clips, outcomes, strict)
         lines = []
         processor = ClipProcessor(settings, cache)
         for number, clip in enumerate(clips):
@@ -183,7 +202,7 @@ def _repeated(clips: list[Clip]) -> dict[int, Outcome]:
 
 
 def _process_here(
-    clips: list[Clip], known: dict[int, Outcome], settings: Settings, cache: str, workers: int
+    clips: list[Clip], known: dict[int, Outcome], settings: Settings, cache: str, workers: int, strict: bool
 ) -> RecordSpec:
     """Processes all clips whose outcome is not known with a pool of processes; adds to ``known``."""
     numbers = [number for number in range(len(clips)) if number not in known]
@@ -196,16 +215,25 @@ def _process_here(
             known[numbers[result[0]]] = result[1]
             bar.set_postfix(refused=sum(outcome["status"] == "refused" for outcome in known.values()), refresh=False)
             bar.update()
-    _require_one(clips, known)
+    _require(clips, known, strict)
     return spec
 
 
-def _require_one(clips: list[Clip], outcomes: dict[int, Outcome]) -> None:
-    if any(outcome["status"] == "used" for outcome in outcomes.values()):
+def _require(clips: list[Clip], outcomes: dict[int, Outcome], strict: bool) -> None:
+    """At least one clip must be of use; with ``strict`` all must."""
+    refused = [number for number in sorted(outcomes) if outcomes[number]["status"] == "refused"]
+    if len(refused) < len(clips) and not (strict and refused):
         return
-    shown = [f"{clips[number].path.name}: {outcomes[number]['reason']}" for number in sorted(outcomes)[:3]]
-    more = f"; and {len(clips) - 3} more" if len(clips) > 3 else ""
-    raise UserError(f"none of the {len(clips)} videos can be used: {'; '.join(shown)}{more}")
+    told = [f"{_one_line(clips[number].path.name)}: {outcomes[number]['reason']}" for number in refused[:3]]
+    more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
+    counted = "none" if len(refused) == len(clips) else f"--strict: {len(refused)}"
+    which = "can" if len(refused) == len(clips) else "cannot"
+    raise UserError(f"{counted} of the {len(clips)} videos {which} be used: {'; '.join(told)}{more}")
+
+
+def _one_line(text: object) -> str:
+    """Text that may hold anything, such as a file's name, with what cannot be printed as escapes."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text))
 
 
 def _link(kept: Path, target: Path) -> None:
@@ -220,11 +248,11 @@ def _link(kept: Path, target: Path) -> None:
 def _summary(out: str, clips: list[Clip], outcomes: dict[int, Outcome], counts: dict[str, int], took: float) -> None:
     for number, clip in enumerate(clips):
         if outcomes[number]["status"] == "refused":
-            print(f"refused: {clip.path}: {outcomes[number]['reason']}", file=sys.stderr)
+            print(f"refused: {_one_line(clip.path)}: {_one_line(outcomes[number]['reason'])}", file=sys.stderr)
     used = [outcome for outcome in outcomes.values() if outcome["status"] == "used"]
     seconds = sum(outcome["seconds"] for outcome in used)
     records = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
     print(
-        f"{out}: {len(used)} clips used, {len(clips) - len(used)} refused; {records} records; "
+        f"{_one_line(out)}: {len(used)} clips used, {len(clips) - len(used)} refused; {records} records; "
         f"{seconds:.0f} s of video in {took:.0f} s"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ from data_prep.write import SPLITS
 from mvgen.errors import UserError
 
 KNOWN = ("clip_id", "path", "source_id", "labels", "licence", "split", "notes")
+LONGEST_NAME = 200
+"""Bytes of a clip id: with an ending and a number it must still be a file's name."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Clip:
         split: "train" or "test" when forced, else None.
         notes: (onset s, offset s, MIDI pitch) for each known note, from the start of the picture.
         extra: further keys of the line, carried along.
+        root: the folder that the file must lie in once links are followed; None where its path was given in full.
     """
 
     clip_id: str
@@ -41,6 +45,11 @@ class Clip:
     split: str | None = None
     notes: tuple[tuple[float, float, float], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    root: Path | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        # Names of files may hold bytes that are no UTF-8; in records and hashes they are written as escapes.
+        object.__setattr__(self, "source_id", self.source_id.encode("utf-8", "backslashreplace").decode())
 
     def notes_between(self, start: float, end: float) -> np.ndarray:
         """Notes that begin in ``[start, end)`` seconds, as records hold them: float32 ``[N, 3]``, times from ``start``.
@@ -119,6 +128,7 @@ def _clip(row: dict[str, Any], manifest: Path, where: str) -> Clip:
         split=split,
         notes=_notes(row.get("notes") or (), where),
         extra={key: value for key, value in row.items() if key not in KNOWN},
+        root=None if Path(given).is_absolute() else manifest.parent.absolute(),
     )
 
 
@@ -133,9 +143,13 @@ def _notes(rows: Any, where: str) -> tuple[tuple[float, float, float], ...]:
 
 
 def file_name(text: str) -> str:
-    """A clip id out of any text: no separators of paths, no leading dot, no control characters."""
+    """A clip id out of any text: no separators of paths, no leading dot, no control characters, not too long a name."""
     kept = "".join("_" if char in '/\\:*?"<>|' or not char.isprintable() else char for char in text)
-    return kept.strip().lstrip(".") or "clip"
+    kept = kept.strip().lstrip(".") or "clip"
+    if len(kept.encode()) <= LONGEST_NAME:
+        return kept
+    digest = hashlib.sha256(kept.encode()).hexdigest()[:16]
+    return kept.encode()[: LONGEST_NAME - 17].decode(errors="ignore") + "-" + digest
 
 
 def result_line(clip: Clip, outcome: Mapping[str, Any], split: str | None) -> dict[str, Any]:

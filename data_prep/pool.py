@@ -1,21 +1,29 @@
 """Clips side by side on one machine: a process for each core, every result through the cache.
 
-A file that brings a decoder down takes its process with it, not the run: what was in flight is tried again, one clip
-to a process, and a clip that falls again is refused.
+A file that brings a decoder down, or holds it for ever, takes its process with it, not the run: what was in flight is
+tried again, one clip to a process, a clip that falls again is refused, and the rest goes on side by side. When this
+process ends, however it does, its workers end too.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
+import threading
+import time
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from data_prep.clip import ClipProcessor, Settings
 from data_prep.manifest import Clip
+from data_prep.standardise import stop_ffmpeg
+from mvgen.errors import UserError
 from mvgen.records import RecordSpec
 
 Outcome = dict[str, Any]
@@ -33,10 +41,26 @@ def _start(settings: Settings, cache_folder: str) -> None:
     torch.set_num_threads(1)
     global _processor
     _processor = ClipProcessor(settings, cache_folder)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next clip for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        stop_ffmpeg()
+        os._exit(1)
 
 
 def _process(clip: Clip) -> Outcome:
-    return _processor.process(clip)
+    # Ends the process from outside Python: a decoder that hangs never comes back to it.
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(_processor.settings.max_processing_seconds, exit=True, file=nowhere)
+        try:
+            return _processor.process(clip)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _spec() -> RecordSpec:
@@ -73,25 +97,50 @@ class Workers:
         Raises:
             UserError: the codec cannot be loaded. OSError: the disk is full.
         """
-        done: set[int] = set()
-        with self._pool(max(1, min(self._count, len(clips)))) as pool:
-            yield pool.submit(_spec).result()
-            futures: dict[Future[Outcome], int] = {
-                pool.submit(_process, clip): number for number, clip in enumerate(clips)
-            }
-            for future in as_completed(futures):
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    break
-                done.add(futures[future])
-                yield futures[future], outcome
-        for number in sorted(set(range(len(clips))) - done):
-            yield number, self._alone(clips[number])
+        waiting = deque(enumerate(clips))
+        told = False
+        while waiting or not told:
+            fallen: list[int] = []
+            with self._pool(max(1, min(self._count, len(waiting)))) as pool:
+                if not told:
+                    try:
+                        yield pool.submit(_spec).result()
+                    except BrokenProcessPool:
+                        raise UserError("a worker process fell while it loaded the codec; is there memory for "
+                                        "--workers so many?") from None  # fmt: skip
+                    told = True
+                flying: dict[Future[Outcome], int] = {}
+                while (waiting or flying) and not fallen:
+                    # Two for each process, so that none waits; no more, so that few fall with one that falls.
+                    while waiting and len(flying) < 2 * self._count:
+                        number, clip = waiting.popleft()
+                        try:
+                            flying[pool.submit(_process, clip)] = number
+                        except BrokenProcessPool:
+                            fallen.append(number)
+                            break
+                    for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                        number = flying.pop(future)
+                        try:
+                            outcome = future.result()
+                        except BrokenProcessPool:
+                            fallen.append(number)
+                        else:
+                            yield number, outcome
+                if fallen:
+                    fallen += flying.values()
+            for number in sorted(fallen):
+                yield number, self._alone(clips[number])
 
     def _alone(self, clip: Clip) -> Outcome:
+        began = time.monotonic()
+        limit = self._arguments[0].max_processing_seconds
         with self._pool(1) as pool:
             try:
                 return pool.submit(_process, clip).result()
             except BrokenProcessPool:
-                return {"status": "refused", "reason": "brings down the process that decodes it"}
+                if time.monotonic() - began >= limit:
+                    reason = f"takes longer than the limit of {limit:g} s to process"
+                else:
+                    reason = "brings down the process that decodes it"
+                return {"status": "refused", "reason": reason}

@@ -13,12 +13,14 @@ from pathlib import Path
 import ffmpeg
 import imageio_ffmpeg
 
+from data_prep.cache import DISK_ERRORS
 from mvgen.clock import FRAME_RATE, STANDARD_SAMPLE_RATE, frame_start
 from mvgen.errors import UserError
 from mvgen.media.probe import OPEN_OPTIONS, chosen_streams, origin, probe
 
 SECONDS_ALLOWED = 30.0
 """Per second of video (and at least a minute), before ffmpeg is taken to hang."""
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 def standardise(source: str | os.PathLike[str], target: Path, frames: int, quality: int = 20) -> None:
@@ -37,8 +39,10 @@ def standardise(source: str | os.PathLike[str], target: Path, frames: int, quali
     """
     seconds = float(frame_start(frames))
     picture_number, sound_number = chosen_streams(source)
-    # Microseconds for both streams, so that one offset moves both alike. One microsecond more is taken off the picture:
-    # ffmpeg rounds a tie (a source frame that starts in the middle of ours) up, mvgen's clock rounds it down.
+    # Microseconds for both streams. t = 0 is the first picture's time, on ffmpeg's timeline as on ours; only where a
+    # container knows no presentation times does ffmpeg count the decoder's delay, which STARTPTS takes off again. One
+    # microsecond more is taken off the picture: ffmpeg rounds a tie (a source frame that starts in the middle of ours)
+    # up, mvgen's clock rounds it down.
     begin = round(origin(source) * 1_000_000)
     if picture_number is None or sound_number is None:
         raise UserError(f"{os.fspath(source)} has no {'picture' if picture_number is None else 'sound'}")
@@ -47,7 +51,7 @@ def standardise(source: str | os.PathLike[str], target: Path, frames: int, quali
     picture = (
         media[str(picture_number)]
         .filter("settb", "1/1000000")
-        .filter("setpts", f"PTS-{begin + 1}")
+        .filter("setpts", "PTS-STARTPTS-1")
         .filter("fps", fps=FRAME_RATE, start_time=0, round="near")
         .filter("tpad", stop=-1, stop_mode="clone")
         .filter("scale", "trunc(iw*sar/2)*2", "trunc(ih/2)*2", flags="bicubic+accurate_rnd+full_chroma_int")
@@ -87,10 +91,28 @@ def standardise(source: str | os.PathLike[str], target: Path, frames: int, quali
         },
     ).global_args("-nostdin", "-hide_banner")
     command = ffmpeg.compile(output, cmd=imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True)
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=max(60.0, SECONDS_ALLOWED * seconds), check=False)
-    except subprocess.TimeoutExpired:
-        raise UserError(f"{os.fspath(source)}: ffmpeg took too long to standardise it") from None
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise UserError(f"{os.fspath(source)}: ffmpeg cannot standardise it: {lines[0] if lines else done.returncode}")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        _running.add(process)
+        try:
+            _, told = process.communicate(timeout=max(60.0, SECONDS_ALLOWED * seconds))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise UserError(f"{os.fspath(source)}: ffmpeg took too long to standardise it") from None
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            _running.discard(process)
+    if process.returncode:
+        text = told.decode(errors="replace").strip()
+        for number in DISK_ERRORS:
+            if os.strerror(number) in text:
+                raise OSError(number, os.strerror(number), os.fspath(target))
+        reason = (text.splitlines() or [f"it ends with status {process.returncode}"])[0]
+        raise UserError(f"{os.fspath(source)}: ffmpeg cannot standardise it: {reason}")
+
+
+def stop_ffmpeg() -> None:
+    """Ends every ffmpeg that this process waits for: it would go on writing when this process has gone."""
+    for process in list(_running):
+        process.kill()

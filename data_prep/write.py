@@ -5,8 +5,8 @@
     mvgen_records.json                          sizes, codec and weight hash, settings, versions, records in each split
     manifest.jsonl                              one line a clip: used or refused, the reason, licence, split, records
 
-Everything is built in a folder beside the target that takes its place at the end, so a run that is stopped leaves
-either the old records or the new ones, never half of them.
+Everything is built in a folder beside the target that takes its place at the end (:mod:`data_prep.replacing`), so a run
+that is stopped leaves either the old records or the new ones, never half of them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
+from data_prep.replacing import replacing_folder
 from mvgen.errors import UserError
 from mvgen.records import (
     DATASET_NAME,
@@ -47,33 +47,6 @@ def split_of(source_id: str, test_percent: float) -> str:
 def shard_name(split: str, shard: int, shards: int) -> str:
     """File name of a shard, in TFDS's pattern."""
     return f"{DATASET_NAME}-{split}.tfrecord-{shard:05d}-of-{shards:05d}"
-
-
-@contextmanager
-def replacing_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
-    """A new folder beside ``out`` to build in; at the end it takes the place of ``out``, after an error it vanishes.
-
-    Raises:
-        UserError: ``out`` exists and is neither empty nor a folder of records, so replacing it would destroy something.
-    """
-    target = Path(os.path.abspath(out))
-    if target.exists() and not (target / DESCRIPTION_FILE).is_file():
-        if not target.is_dir() or any(target.iterdir()):
-            raise UserError(f"{out} exists and is not a folder of records; name another folder with --out")
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    old = target.with_name(f"{target.name}.old-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made: {error.strerror}") from None
-    try:
-        yield partial
-        if target.exists():
-            os.replace(target, old)
-        os.replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def versions() -> dict[str, str]:
@@ -116,7 +89,8 @@ def describe_folder(
             lengths[split].append(len(TFRecordFile(path)))
             sizes[split] += path.stat().st_size
     counts = {split: sum(lengths[split]) for split in SPLITS}
-    with open(folder / MANIFEST_FILE, "w") as file:
+    # Names of files may hold bytes that are no UTF-8: they come out as JSON's own escapes, and back as they were.
+    with open(folder / MANIFEST_FILE, "w", encoding="utf-8", errors="backslashreplace") as file:
         for line in manifest:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     description = {"spec": spec.to_json(), "made_by": dict(made), "splits": counts}

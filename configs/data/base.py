@@ -24,8 +24,12 @@ def get_config() -> ConfigDict:
 
     config.limits = ConfigDict()  # what lies outside is refused, with the reason
     config.limits.min_seconds = 0.5  # what picture and sound both cover
-    config.limits.max_seconds = 1800.0
+    config.limits.max_seconds = 1800.0  # from the first timestamp in the file to the last
     config.limits.max_pixels = 7680 * 4320  # of one source frame
+    config.limits.min_sample_rate = 4000  # of the source's sound
+    config.limits.max_sample_rate = 384_000
+    config.limits.max_processing_seconds = 7200.0  # for one clip, before its process is taken to hang, and ended
+    config.limits.links_outside = False  # whether a link, or a manifest's ../, may lead out of the input's folder
 
     config.lock()
     return config

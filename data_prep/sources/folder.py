@@ -62,6 +62,7 @@ def clips_of_folder(folder: Path) -> list[Clip]:
             clip_id=file_name(path.as_posix() if stems.count(stem) > 1 else stem),
             path=(folder / path).absolute(),
             source_id=(path.parent / source_of(path.stem)).as_posix(),
+            root=folder,
         )
         for path, stem in zip(relative, stems, strict=True)
     ]

@@ -2,7 +2,7 @@
 
 from mvgen.media.flow import optical_flow
 from mvgen.media.picture import frames_and_flow, read_image, read_picture, read_picture_and_flow, working_size
-from mvgen.media.probe import MediaInfo, probe
+from mvgen.media.probe import MediaInfo, probe, span
 from mvgen.media.sound import read_sound
 from mvgen.media.write import write_video, write_wav
 
@@ -15,6 +15,7 @@ __all__ = [
     "read_picture",
     "read_picture_and_flow",
     "read_sound",
+    "span",
     "working_size",
     "write_video",
     "write_wav",

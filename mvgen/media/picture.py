@@ -18,7 +18,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from mvgen.clock import Seconds, frame_start, source_frames, whole_frames
 from mvgen.errors import UserError
 from mvgen.media.flow import FlowStream
-from mvgen.media.probe import open_media, picture_stream, presented, rotation_of
+from mvgen.media.probe import open_media, picture_stream, rotation_of, timed_pictures
 
 WORKING_SIDE = 128
 """Pictures are decoded at no fewer pixels a side: flow is measured on these, smaller frames are averages of them."""
@@ -77,20 +77,14 @@ class _Cropper:
         return np.ascontiguousarray(np.rot90(picture, rotation // 90))
 
 
-def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+def _shown(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[tuple[Fraction, av.VideoFrame]]:
     """Frames with their times on the file's timeline (t = 0 at the first), strictly ascending.
 
-    A frame without a timestamp, as broken files have, follows its predecessor by the stream's average interval; one
-    that is not later than its predecessor is never on display, and left out.
+    One that is not later than its predecessor is never on display, and left out.
     """
-    step = 1 / Fraction(stream.average_rate or 25)
     first = last = None
-    for frame in container.decode(stream):
-        time = presented(frame)
-        if time is None:
-            time = Fraction(0) if last is None else last + step
-        if first is None:
-            first = time
+    for time, frame in timed_pictures(container, stream):
+        first = time if first is None else first
         if last is None or time > last:
             last = time
             yield time - first, frame
@@ -119,7 +113,7 @@ def stream_picture(path: str | os.PathLike[str], size: Size, start: Seconds = 0)
         shown_time = length = Fraction(0)
         step = 1 / Fraction(stream.average_rate or 25)
         try:
-            for time, frame in _decode(container, stream):
+            for time, frame in _shown(container, stream):
                 if shown is not None:
                     picture = None
                     times = np.array([float(shown_time), float(time)])

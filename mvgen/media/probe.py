@@ -22,6 +22,7 @@ import av
 import av.container
 import numpy as np
 
+from mvgen.clock import FRAME_RATE
 from mvgen.errors import UserError
 
 CONTAINERS = (
@@ -29,6 +30,12 @@ CONTAINERS = (
     "nut", "mxf", "mpegvideo", "h264", "hevc", "wav", "w64", "aiff", "caf", "flac", "mp3", "aac", "au", "gif",
 )  # fmt: skip
 """Demuxers that may read a source: each is self-contained, none opens a second file."""
+DECODING_TIMES_ONLY = ("avi", "h264", "hevc", "mpegvideo")
+"""Demuxers of files that hold no presentation times; those that libavformat guesses are wrong with B-frames."""
+MOST_PIXELS = 16384 * 8192
+"""Larger pictures are not decoded, whoever asks."""
+MOST_UNTIMED = 32
+"""Frames without a time at the start of a file, before they are simply counted from 0."""
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
 """What libavformat is told for every file, here and on ffmpeg's command line."""
 
@@ -72,6 +79,41 @@ def presented(frame: av.VideoFrame | av.AudioFrame) -> Fraction | None:
     return None if frame.pts is None or frame.time_base is None else Fraction(frame.pts) * frame.time_base
 
 
+def timed_pictures(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    """Decodes the picture: (when it is presented on the container's timeline, frame), in the order of decoding.
+
+    In containers of :data:`DECODING_TIMES_ONLY` frames leave the decoder as they follow each other on display, and the
+    first of them is on display from the stream's start.
+    A frame that says nothing, as in broken files, follows its predecessor by the stream's average interval, and the
+    first ones precede the first that says something.
+    """
+    step = 1 / Fraction(stream.average_rate or FRAME_RATE)
+    by_decoding = container.format.name in DECODING_TIMES_ONLY
+    untimed: list[av.VideoFrame] = []
+    last: Fraction | None = None
+    delay: Fraction | None = None
+    for frame in container.decode(stream):
+        time = presented(frame)
+        if by_decoding and frame.dts is not None and frame.time_base is not None:
+            left = Fraction(frame.dts) * frame.time_base
+            delay = left - stream_start(stream) if delay is None else delay
+            time = left - delay
+        if last is None:
+            if time is None and len(untimed) < MOST_UNTIMED:
+                untimed.append(frame)
+                continue
+            time = len(untimed) * step if time is None else time
+            for number, each in enumerate(untimed):
+                yield time - (len(untimed) - number) * step, each
+            untimed = []
+        last = last + step if time is None and last is not None else time
+        assert last is not None
+        yield last, frame
+    yield from ((number * step, each) for number, each in enumerate(untimed))
+
+
 @contextmanager
 def open_media(path: str | os.PathLike[str]) -> Iterator[av.container.InputContainer]:
     """Opens a local media file for reading.
@@ -99,7 +141,11 @@ def picture_stream(container: av.container.InputContainer) -> av.VideoStream | N
     """The stream that shows the performance: the best video stream that is not cover art."""
     real = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     best = container.streams.best("video")
-    return best if best in real else (real[0] if real else None)
+    stream = best if best in real else (real[0] if real else None)
+    if isinstance(stream, av.VideoStream) and stream.codec_context is not None:
+        # Also a stream whose pictures grow on the way, past what its header says.
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+    return stream
 
 
 def sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
@@ -120,10 +166,7 @@ def first_picture_time(container: av.container.InputContainer, stream: av.VideoS
 
     Found by decoding, because a stated start time may count frames that an edit list hides.
     """
-    for frame in container.decode(stream):
-        if (time := presented(frame)) is not None:
-            return time
-    return stream_start(stream)
+    return next((time for time, _ in timed_pictures(container, stream)), stream_start(stream))
 
 
 def origin(path: str | os.PathLike[str]) -> Fraction:
@@ -151,11 +194,32 @@ def rotation_of(frame: av.VideoFrame) -> int:
     return int(np.rint(frame.rotation / 90)) * 90 % 360
 
 
-def probe(path: str | os.PathLike[str]) -> MediaInfo:
+def span(path: str | os.PathLike[str]) -> Fraction:
+    """Seconds from the first timestamp to the last among the packets of the streams that are read; nothing is decoded.
+
+    What reading the whole file would take, whatever its headers state: one wrong timestamp can make hours.
+
+    Raises:
+        UserError: not a readable media file.
+    """
+    first = last = None
+    with open_media(path) as container:
+        chosen = [stream for stream in (picture_stream(container), sound_stream(container)) if stream is not None]
+        for packet in container.demux(chosen) if chosen else ():
+            if packet.pts is None or packet.time_base is None:
+                continue
+            begin = Fraction(packet.pts) * packet.time_base
+            end = begin + max(0, packet.duration or 0) * packet.time_base
+            first = begin if first is None else min(first, begin)
+            last = end if last is None else max(last, end)
+    return Fraction(0) if first is None or last is None else last - first
+
+
+def probe(path: str | os.PathLike[str], max_pixels: int = MOST_PIXELS) -> MediaInfo:
     """Reads a file's headers and its first frame.
 
     Raises:
-        UserError: no such file, or not a file with picture or sound in it.
+        UserError: no such file, not a file with picture or sound in it, or a picture of more than ``max_pixels``.
     """
     with open_media(path) as container:
         picture, sound = picture_stream(container), sound_stream(container)
@@ -165,6 +229,9 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
             raise UserError(f"{os.fspath(path)}: its picture has no known format")
         if sound is not None and not (sound.codec_context and sound.rate):
             raise UserError(f"{os.fspath(path)}: its sound has no known format")
+        if picture is not None and picture.width * picture.height > max_pixels:
+            size = f"{picture.width}x{picture.height}"
+            raise UserError(f"{os.fspath(path)}: its picture of {size} is over the limit of {max_pixels} pixels")
         duration = (container.duration or 0) / 1_000_000
         starts = stream_start(picture), stream_start(sound)
         rate = picture.average_rate if picture is not None else None

@@ -1,9 +1,13 @@
 """What is kept, under which key, and what a damaged entry does."""
 
+import os
+import subprocess
+
 import numpy as np
 import pytest
 
 from data_prep.cache import Cache, file_hash
+from mvgen.errors import UserError
 
 
 def test_keys_tell_content_kind_and_settings_apart(tmp_path):
@@ -26,6 +30,9 @@ def test_arrays_are_kept_whole_or_not_at_all(tmp_path):
     cache.keep_array(place, array)
     np.testing.assert_array_equal(cache.array(place), array)
 
+    cache.keep_array(place, np.zeros(3))
+    np.testing.assert_array_equal(cache.array(place), array)
+
     def fail(path):
         path.write_bytes(b"half")
         raise RuntimeError("killed")
@@ -41,6 +48,33 @@ def test_a_damaged_entry_counts_as_none(tmp_path):
     cache.keep_array(place, np.zeros((100, 3)))
     place.write_bytes(place.read_bytes()[:200])
     assert cache.array(place) is None and not place.exists()
+
+
+def test_leftovers_of_dead_processes_go_and_those_of_living_stay(tmp_path):
+    cache = Cache(tmp_path)
+    place = cache.place("a", "flow", {}, ".npy")
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    seen = []
+
+    def make(path):
+        path.write_bytes(b"half")
+        left = path.with_name(path.name.replace(f".{os.getpid()}.", f".{dead.pid}."))
+        elsewhere = path.with_name(f".another-host.{dead.pid}.x.npy")
+        left.write_bytes(b"half"), elsewhere.write_bytes(b"half")
+        cache.clear_leftovers()
+        seen.extend((path.exists(), left.exists(), elsewhere.exists()))
+
+    cache.keep(place, make)
+    assert seen == [True, False, True]
+
+
+def test_a_cache_that_cannot_be_written_is_said_at_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    Cache(tmp_path / "new" / "deep").check()
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(UserError, match="cannot be written; name another folder with --cache"):
+        Cache(tmp_path / "file" / "x").check()
 
 
 def test_file_hash(tmp_path):

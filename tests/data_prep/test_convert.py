@@ -286,7 +286,7 @@ def test_real_clips(tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("cello_8s", "piano_topview_a_10s", "piano_topview_b_10s"):
         (tmp_path / "in" / f"{name}.mp4").symlink_to(CLIPS / f"{name}.mp4")
-    config = small_config(segment_seconds=10.0, keep_standardised=False)
+    config = small_config(segment_seconds=10.0, keep_standardised=False, **{"limits.links_outside": True})
     convert(str(tmp_path / "in"), str(tmp_path / "out"), config, str(tmp_path / "cache"))
     records = records_of(tmp_path / "out")
     assert {name: len(record["frames"]) for name, (_, record) in records.items()} == {

@@ -24,6 +24,7 @@ def test_jsonl(tmp_path):
         {"film": {"camera": [1]}},
     )  # fmt: skip
     assert two == Clip("c", tmp_path / "c.mp4", "c", ("drums",))
+    assert two.root == tmp_path
 
 
 def test_csv(tmp_path):
@@ -66,6 +67,12 @@ def test_notes_between():
 def test_file_names_are_names_of_files():
     assert file_name("../a/b") == "_a_b"
     assert file_name("a\nb") == "a_b" and file_name("  ") == "clip"
+    long = [file_name("\u97f3" * 100 + end) for end in "ab"]
+    assert long[0] != long[1] and max(len(name.encode()) for name in long) <= 200
+
+
+def test_a_source_of_no_known_letters_has_an_id_that_can_be_written():
+    assert Clip("a", None, "b\udcff").source_id == "b\\udcff"
 
 
 def test_result_line_keeps_the_line_and_tells_the_outcome(tmp_path):

@@ -36,11 +36,16 @@ def write_flashes(
     picture_start: Fraction = Fraction(0),
     rotation: int = 0,
     aspect: Fraction | None = None,
+    video_codec: str = "libx264",
+    pixels: str = "yuv420p",
+    options: dict[str, str] | None = None,
 ) -> list[Fraction]:
     """Writes the video and returns the moments, counted from its first frame.
 
     Args:
         times: of the source frames, ascending from 0.
+        codec: of the sound.
+        pixels, options: what the picture is encoded as, and the encoder's options.
         sound_start, sound_end: the sound lies between these moments; outside, the file holds none.
         picture_start: where the first frame lies on the container's timeline (the sound moves with it).
         rotation: written as the display matrix of the picture.
@@ -55,10 +60,10 @@ def write_flashes(
         sound[during] = 0.8 * np.cos(2 * np.pi * 1000 * (clock[during] - float(moment)))
     with av.open(str(path), "w") as out:
         # The muxer takes the length of the last frame from the stated rate.
-        video = out.add_stream("libx264", rate=(1 / (times[-1] - times[-2])).limit_denominator(1001))
-        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        video = out.add_stream(video_codec, rate=(1 / (times[-1] - times[-2])).limit_denominator(1001))
+        video.width, video.height, video.pix_fmt = *size, pixels
         video.time_base = video.codec_context.time_base = Fraction(1, CLOCK)
-        video.options = {"crf": "20", "preset": "ultrafast"}
+        video.options = {"crf": "20", "preset": "ultrafast"} if options is None else options
         if aspect is not None:
             video.codec_context.sample_aspect_ratio = aspect
         if rotation:
@@ -94,7 +99,7 @@ def flashes_in(frames: np.ndarray) -> np.ndarray:
     return np.flatnonzero(bright[1:] & ~bright[:-1]) / 25
 
 
-def beeps_in(sound: np.ndarray, sample_rate: int) -> np.ndarray:
+def beeps_in(sound: np.ndarray, sample_rate: int, level: float = 0.4) -> np.ndarray:
     """Starts, in seconds, of the beeps: where the level passes half of theirs after a silence of 0.2 s."""
-    loud = np.flatnonzero(np.abs(sound) > 0.4)
+    loud = np.flatnonzero(np.abs(sound) > level)
     return loud[np.diff(loud, prepend=-sample_rate) > 0.2 * sample_rate] / sample_rate

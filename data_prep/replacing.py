@@ -1,0 +1,126 @@
+"""A folder that is built aside and takes its place whole, by one run at a time.
+
+Beside the target ``OUT`` stand, while a run is at work, ``OUT.lock`` and ``OUT.partial-PID``; ``OUT.old-PID`` for the
+moment of the exchange. A run that is killed leaves them behind; the next one takes them away. The lock is the
+kernel's (``flock``), so it ends with the process that holds it, however that ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mvgen.errors import UserError
+from mvgen.records import DESCRIPTION_FILE
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What file systems answer that know no locks."""
+
+
+@contextmanager
+def replacing_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
+    """A new folder beside ``out`` to build in; at the end it takes the place of ``out``, after an error it vanishes.
+
+    Where ``out`` is a link, what it leads to is replaced.
+
+    Raises:
+        UserError: ``out`` exists and is neither empty nor a folder of records, so replacing it would destroy something;
+            another run is at work on it; or nothing can be written there.
+    """
+    target = Path(os.path.realpath(out))
+    try:
+        made = _parents(target)
+    except OSError as error:
+        raise UserError(f"{out} cannot be made: {error.strerror}") from None
+    try:
+        with _locked(target, out) as alone:
+            if alone:
+                _clear_leftovers(target)
+            if target.exists() and not (target / DESCRIPTION_FILE).is_file():
+                if not target.is_dir() or any(target.iterdir()):
+                    raise UserError(f"{out} exists and is not a folder of records; name another folder with --out")
+            partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+            old = target.with_name(f"{target.name}.old-{os.getpid()}")
+            try:
+                partial.mkdir()
+            except OSError as error:
+                raise UserError(f"{out} cannot be made: {error.strerror}") from None
+            try:
+                yield partial
+                if target.exists():
+                    os.replace(target, old)
+                os.replace(partial, target)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+                shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        for parent in made:
+            if not any(parent.iterdir()):
+                parent.rmdir()
+        raise
+
+
+def _parents(target: Path) -> list[Path]:
+    """Makes the folder that ``target`` lies in; returns what had to be made, the deepest first."""
+    missing = [parent for parent in target.parents if not parent.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+@contextmanager
+def _locked(target: Path, out: str | os.PathLike[str]) -> Iterator[bool]:
+    """Holds ``OUT.lock``; gives False where the file system knows no locks, so that nothing is known of others."""
+    place = target.with_name(f"{target.name}.lock")
+    try:
+        while True:
+            lock = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The run that held it may have taken the file away between the opening and the locking.
+                if _same(lock, place):
+                    break
+            except BlockingIOError:
+                process = os.read(lock, 32).decode(errors="replace").strip()
+                raise UserError(f"another run (process {process or 'unknown'}) is writing {out}; wait until it has "
+                                "ended, or name another folder with --out") from None  # fmt: skip
+            except BaseException:
+                os.close(lock)
+                raise
+            os.close(lock)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise UserError(f"{out} cannot be made: {error.strerror}") from None
+        place.unlink(missing_ok=True)
+        yield False
+        return
+    try:
+        os.truncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        yield True
+    finally:
+        place.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _same(handle: int, place: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(place))
+    except FileNotFoundError:
+        return False
+
+
+def _clear_leftovers(target: Path) -> None:
+    """Takes away what killed runs left. Between its two renamings a run leaves no target, but the old one: put back."""
+    named = re.compile(re.escape(target.name) + r"\.(partial|old)-\d+")
+    left = [path for path in target.parent.iterdir() if named.fullmatch(path.name) and path.is_dir()]
+    for path in left:
+        if not target.exists() and path.name.startswith(f"{target.name}.old-"):
+            os.replace(path, target)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
