@@ -45,7 +45,7 @@ class DecoderConfig:
         """What of this decoder MusicGen's has not, in words; empty where both are the same."""
         parts = {
             "frame-locked addition": self.frame_locked,
-            "the prior from each frame": self.frame_prior,
+            "frame prior": self.frame_prior,
             "rotary cross-attention": self.cross_attention and self.rotary,
             "window of cross-attention": self.cross_attention and bool(self.window),
         }

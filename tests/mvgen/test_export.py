@@ -75,7 +75,7 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(workdir: Path, exported:
         export.export_safetensors(workdir, exported)
     with pytest.raises(UserError, match="--format stablehlo is not there yet"):
         export.command(["--checkpoint", str(workdir), "--format", "stablehlo", "--out", str(tmp_path / "out")])
-    with pytest.raises(UserError, match="no frame-locked addition and no rotary cross-attention and no window"):
+    with pytest.raises(UserError, match="no frame-locked addition and no frame prior and no rotary cross-attention and no window"):
         export.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")])
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
@@ -105,7 +105,7 @@ def musicgen_like(folder: Path, start: str, text_width: int = 0) -> Path:
         config.init_from = start
         config.model.update(decoder_width=24, decoder_heads=3, decoder_hidden=40, text_width=text_width)
         config.model.update(cross_positions="none", cross_window=0.0)
-    config.model.frame_locked = False
+    config.model.frame_locked = config.model.frame_prior = False
     _, shapes = step.abstract_model(config, SPEC)
     rng = np.random.default_rng(1)
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape) * 0.3, x.dtype), shapes)
@@ -148,7 +148,7 @@ def test_what_a_musicgen_cannot_hold_is_left_out_only_when_asked(
 ) -> None:
     words = ["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")]
     assert export.command([*words, "--drop", "--licence", "CC0-1.0"]) == 0
-    said = "frame-locked addition, rotary cross-attention, window of cross-attention"
+    said = "frame-locked addition, frame prior, rotary cross-attention, window of cross-attention"
     assert said in capsys.readouterr().err
     card = (tmp_path / "out" / "README.md").read_text()
     assert said in card and card.startswith("---\nlicense: cc0-1.0\n") and "random weights" in card
