@@ -137,8 +137,6 @@ def convert(
     started = time.monotonic()
     clips = find_clips(source)
     settings = Settings.from_config(config)
-    if config.semantic != "none":
-        raise UserError(f"config.semantic is {config.semantic!r}; it can be 'none'")
     with replacing_folder(out) as folder:
         known = _repeated(clips)
         cache = os.path.abspath(cache)
@@ -165,7 +163,7 @@ def convert(
             standard = processor.standardised(outcomes[number]) if used else None
             if standard is not None:
                 _link(standard, folder / "clips" / f"{clip.clip_id}.mp4")
-        told = {**dataclasses.asdict(settings), "test_percent": config.test_percent, "semantic": config.semantic}
+        told = {**dataclasses.asdict(settings), "test_percent": config.test_percent}
         counts = describe_folder(folder, spec, made_by(told.pop("codec"), told.pop("codec_sha256"), told), lines)
     _summary(out, clips, outcomes, counts, time.monotonic() - started)
     return counts
