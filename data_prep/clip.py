@@ -5,6 +5,7 @@ Everything costly goes through the cache; what is returned is small. Nothing her
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from data_prep.extract import latents, semantic
 from data_prep.extract.flow import flow_hash
 from data_prep.extract.frames import PictureExtractor
 from data_prep.extract.tokens import TokenExtractor, weights_hash
+from data_prep.join import join
 from data_prep.manifest import Clip
 from data_prep.standardise import standardise
 from mvgen.clock import CODEC_SAMPLE_RATE, frame_start, samples_of, tokens_of, whole_frames
@@ -143,7 +145,7 @@ class ClipProcessor:
             OSError: the cache cannot be written because the disk is full or read-only.
         """
         try:
-            return self._process(clip)
+            return self._process(self._joined(clip))
         except UserError as error:
             # The manifest names the file already.
             reason = " ".join(str(error).removeprefix(str(clip.path)).lstrip(": ").split())
@@ -155,6 +157,18 @@ class ClipProcessor:
             # Decoders meet damage that no check foresaw; one such clip must not stop the rest.
             reason = " ".join(f"cannot be processed: {type(error).__name__}: {error}".split())
         return {"status": "refused", "reason": reason}
+
+    def _joined(self, clip: Clip) -> Clip:
+        """A clip whose sound lies in a file of its own, as one that has both in one file (kept in the cache)."""
+        if clip.sound is None:
+            return clip
+        if not clip.sound.is_file():
+            raise UserError(f"its sound {clip.sound}: no such file")
+        sound, told = clip.sound, {"sound": file_hash(clip.sound)}
+        place = self.cache.place(file_hash(clip.path), "joined", told, ".mov")
+        if not place.exists():
+            self.cache.keep(place, lambda path: join(clip.path, sound, path))
+        return dataclasses.replace(clip, path=place, sound=None)
 
     def _process(self, clip: Clip) -> dict[str, Any]:
         settings = self.settings
@@ -242,6 +256,7 @@ class ClipProcessor:
 
     def record(self, clip: Clip, outcome: dict[str, Any], number: int) -> Record:
         """Record ``number`` of a processed clip. What the cache has lost meanwhile is made again."""
+        clip = self._joined(clip)
         frames, flow = self.picture.extract(clip.path, outcome["sha256"], self.cache)
         tokens = self._tokens(clip.path, outcome["sha256"], len(frames))
         first, end = segments_of(outcome["frames"], self.settings.segment_frames)[number]

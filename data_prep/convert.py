@@ -135,7 +135,7 @@ def convert(
             something else.
     """
     started = time.monotonic()
-    clips = find_clips(source)
+    clips = find_clips(source, config.single_parts)
     settings = Settings.from_config(config)
     with replacing_folder(out) as folder:
         known = _repeated(clips)

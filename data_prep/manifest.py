@@ -15,7 +15,7 @@ import numpy as np
 from data_prep.write import SPLITS
 from mvgen.errors import UserError
 
-KNOWN = ("clip_id", "path", "source_id", "labels", "licence", "split", "notes")
+KNOWN = ("clip_id", "path", "source_id", "labels", "licence", "split", "notes", "sound")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Clip:
         split: "train" or "test" when forced, else None.
         notes: (onset s, offset s, MIDI pitch) for each known note, from the start of the picture.
         extra: further keys of the line, carried along.
+        sound: absolute path of the file whose sound belongs to this picture; None where the video has its own.
     """
 
     clip_id: str
@@ -41,6 +42,7 @@ class Clip:
     split: str | None = None
     notes: tuple[tuple[float, float, float], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    sound: Path | None = None
 
     def notes_between(self, start: float, end: float) -> np.ndarray:
         """Notes that begin in ``[start, end)`` seconds, as records hold them: float32 ``[N, 3]``, times from ``start``.
@@ -119,6 +121,7 @@ def _clip(row: dict[str, Any], manifest: Path, where: str) -> Clip:
         split=split,
         notes=_notes(row.get("notes") or (), where),
         extra={key: value for key, value in row.items() if key not in KNOWN},
+        sound=(manifest.parent / str(row["sound"])).absolute() if row.get("sound") else None,
     )
 
 
@@ -145,6 +148,7 @@ def result_line(clip: Clip, outcome: Mapping[str, Any], split: str | None) -> di
         "status": outcome["status"],
         "reason": outcome["reason"],
         "path": str(clip.path),
+        **({"sound": str(clip.sound)} if clip.sound else {}),
         "source_id": clip.source_id,
         "split": split,
         "labels": list(clip.labels),

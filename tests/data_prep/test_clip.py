@@ -13,7 +13,7 @@ from data_prep.extract.latents import LatentExtractor, autoencoder_hash
 from data_prep.extract.semantic import encoder_hash
 from data_prep.extract.tokens import TokenExtractor, weights_hash
 from data_prep.manifest import Clip
-from mvgen.media import read_picture
+from mvgen.media import read_picture, read_sound, write_wav
 from mvgen.records import decode_record, encode_record
 from tests.mvgen.media.flashes import constant_times, write_flashes
 
@@ -77,3 +77,24 @@ def test_any_encodec_in_transformers_format_makes_tokens(tmp_path):
     np.testing.assert_array_equal(found, wanted)
     assert len(np.unique(found[:, 0])) > 10
     assert settings_of(codec=str(tmp_path / "codec")).codec_sha256 == weights_hash(str(tmp_path / "codec"))
+
+
+def test_a_sound_of_its_own_takes_the_place_of_the_videos(tmp_path):
+    """The video's beeps come every second, those of the other file half a second later; the picture stays the same."""
+    write_flashes(tmp_path / "a.mp4", constant_times(25, 4))
+    beeps = read_sound(tmp_path / "a.mp4", 48_000, start=0.5)
+    write_wav(tmp_path / "b.wav", np.pad(beeps, (0, 24_000)), 48_000)
+    clip = Clip("a", tmp_path / "a.mp4", "a", sound=tmp_path / "b.wav")
+    processor = ClipProcessor(settings_of(segment_seconds=5), tmp_path / "cache")
+    outcome = processor.process(clip)
+    assert outcome["status"] == "used", outcome
+    record = processor.record(clip, outcome, 0)
+    np.testing.assert_array_equal(record["frames"], read_picture(tmp_path / "a.mp4", (16, 16))[: outcome["frames"]])
+    wanted = read_sound(tmp_path / "b.wav", 32_000, seconds=outcome["frames"] / 25)
+    same = record["tokens"] == TokenExtractor("encodec_tiny").extract(wanted)
+    assert same.mean() > 0.95  # but for 24 bits of the samples, and where they begin
+    own = processor.process(Clip("a", tmp_path / "a.mp4", "a"))
+    assert own["sha256"] != outcome["sha256"]
+    missing = processor.process(Clip("a", tmp_path / "a.mp4", "a", sound=tmp_path / "c.wav"))
+    assert missing["status"] == "refused" and "c.wav: no such file" in missing["reason"]
+    assert processor.process(Clip("a", tmp_path / "x.mp4", "a", sound=tmp_path / "b.wav"))["status"] == "refused"
