@@ -168,9 +168,10 @@ def clip_panel(
     raster = data_url(token_raster(sample.tokens, codebook_size))
     row("tokens", f'<img class="raster" alt="tokens, a row for each codebook" src="{raster}">')
     row("motion", _motion(sample, onsets, seconds))
+    split = escape(sample.split)
     labels = "".join(f'<span class="tag">{escape(label)}</span>' for label in sample.labels.split(",") if label)
     return (
-        f'<article><h3>{escape(sample.clip_id)} {labels}<span class="tag {sample.split}">{sample.split}</span></h3>'
+        f'<article><h3>{escape(sample.clip_id)} {labels}<span class="tag {split}">{split}</span></h3>'
         f'<p class="soft">{seconds:.2f} s, {len(sample.notes)} notes known. {escape(alignment)}</p>'
         f"{''.join(rows)}</article>"
     )
