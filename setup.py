@@ -51,6 +51,10 @@ PREP = [
     # headers to build and is never used here: `make setup` installs tinysoundfont with --no-deps.
 ]
 
+DOWNLOAD = [
+    "yt-dlp>=2025.1",  # fetches videos that data sets list by their ids
+]
+
 AUDIOCRAFT = [
     # audiocraft itself, torchaudio and xformers pin versions that fight everything else: install those three with
     # `pip install --no-deps`, in an environment of their own, beside the following, which they use.
@@ -84,6 +88,7 @@ setup(
     install_requires=CORE,
     extras_require={
         "prep": PREP,
+        "download": PREP + DOWNLOAD,
         "audiocraft": PREP + AUDIOCRAFT,
         "eval": EVAL,
         "studio": PREP + EVAL,  # one desk for all of it: prepare, train, generate, score, look at the report

@@ -5,6 +5,7 @@ Everything costly goes through the cache; what is returned is small. Nothing her
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,14 +18,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data_prep.cache import Cache, disk_error, file_hash
+from data_prep.extract import latents, semantic
+from data_prep.extract.flow import flow_hash
 from data_prep.extract.frames import PictureExtractor
 from data_prep.extract.tokens import TokenExtractor, weights_hash
+from data_prep.join import join
 from data_prep.manifest import Clip
 from data_prep.standardise import standardise
 from mvgen.clock import CODEC_SAMPLE_RATE, frame_start, samples_of, tokens_of, whole_frames
 from mvgen.errors import UserError
 from mvgen.media import probe, span
-from mvgen.media.flow import FLOW_METHODS
 from mvgen.media.picture import COVER_GRACE
 from mvgen.media.sound import cut, native_sound, resample
 from mvgen.records import Record, RecordSpec
@@ -52,7 +55,8 @@ def _inside(path: Path, folder: Path) -> bool:
 class Settings:
     """What decides the contents of records, out of a data config; plain values, so that workers can be sent it.
 
-    Attributes are those of ``configs/data/base.py``; ``codec_sha256`` is the hash of the codec's weights.
+    Attributes are those of ``configs/data/base.py``; those that end in ``sha256`` are hashes of the weights used, empty
+    where none are.
     """
 
     codec: str
@@ -60,6 +64,11 @@ class Settings:
     frame_size: tuple[int, int]
     flow_size: tuple[int, int]
     flow_method: str
+    flow_sha256: str
+    semantic: str
+    semantic_sha256: str
+    autoencoder: str
+    autoencoder_sha256: str
     segment_frames: int
     keep_standardised: bool
     standard_quality: int
@@ -78,8 +87,6 @@ class Settings:
             size = tuple(config[name])
             if len(size) != 2 or min(size) < 1:
                 raise UserError(f"config.{name} is {size}; it must be (height, width)")
-        if config.flow_method not in FLOW_METHODS:
-            raise UserError(f"config.flow_method is {config.flow_method!r}; it can be {', '.join(FLOW_METHODS)}")
         segment_frames = whole_frames(config.segment_seconds)
         if segment_frames < 1:
             raise UserError(f"config.segment_seconds is {config.segment_seconds}; it must hold a frame at least")
@@ -91,6 +98,11 @@ class Settings:
             frame_size=tuple(config.frame_size),
             flow_size=tuple(config.flow_size),
             flow_method=config.flow_method,
+            flow_sha256=flow_hash(config.flow_method),
+            semantic=config.semantic,
+            semantic_sha256=semantic.encoder_hash(config.semantic),
+            autoencoder=config.autoencoder,
+            autoencoder_sha256=latents.autoencoder_hash(config.autoencoder),
             segment_frames=segment_frames,
             keep_standardised=config.keep_standardised,
             standard_quality=config.standard_quality,
@@ -112,15 +124,23 @@ class ClipProcessor:
         self.cache = Cache(cache_folder)
         self.tokens = TokenExtractor(settings.codec)
         self.picture = PictureExtractor(settings.frame_size, settings.flow_size, settings.flow_method)
+        self.semantic: semantic.SemanticExtractor | None = None
+        self.latents: latents.LatentExtractor | None = None
+        if settings.semantic != semantic.NONE:
+            self.semantic = semantic.SemanticExtractor(settings.semantic, settings.frame_size)
+        if settings.autoencoder != latents.NONE:
+            self.latents = latents.LatentExtractor(settings.autoencoder, settings.frame_size)
 
     @cached_property
     def spec(self) -> RecordSpec:
-        """Sizes of the records; loads the codec."""
+        """Sizes of the records; loads the codec, and the networks that are used."""
         return RecordSpec(
             codebooks=self.tokens.codebooks,
             codebook_size=self.tokens.codebook_size,
-            frame_size=self.settings.frame_size,
+            frame_size=None if self.latents else self.settings.frame_size,
             flow_size=self.settings.flow_size,
+            semantic_dim=self.semantic.dim if self.semantic else 0,
+            latent_shape=self.latents.shape if self.latents else None,
             codec=self.settings.codec,
         )
 
@@ -137,7 +157,7 @@ class ClipProcessor:
             OSError: the cache cannot be written because the disk is full or read-only.
         """
         try:
-            return self._process(clip)
+            return self._process(self._joined(clip))
         except UserError as error:
             # The manifest names the file already.
             reason = " ".join(str(error).removeprefix(str(clip.path)).lstrip(": ").split())
@@ -150,10 +170,26 @@ class ClipProcessor:
             reason = " ".join(f"cannot be processed: {type(error).__name__}: {error}".split())
         return {"status": "refused", "reason": reason}
 
+    def _joined(self, clip: Clip) -> Clip:
+        """A clip whose sound lies in a file of its own, as one that has both in one file (kept in the cache)."""
+        if clip.root is not None and not self.settings.links_outside:
+            for path in (clip.path, clip.sound):
+                if path is not None and not _inside(path, clip.root):
+                    raise UserError(
+                        "leads out of the folder that it is in; --config.limits.links_outside=True allows that"
+                    )
+        if clip.sound is None:
+            return clip
+        if not clip.sound.is_file():
+            raise UserError(f"its sound {clip.sound}: no such file")
+        sound, told = clip.sound, {"sound": file_hash(clip.sound)}
+        place = self.cache.place(file_hash(clip.path), "joined", told, ".mov")
+        if not place.exists():
+            self.cache.keep(place, lambda path: join(clip.path, sound, path))
+        return dataclasses.replace(clip, path=place, sound=None)
+
     def _process(self, clip: Clip) -> dict[str, Any]:
         settings = self.settings
-        if clip.root is not None and not settings.links_outside and not _inside(clip.path, clip.root):
-            raise UserError("leads out of the folder that it is in; --config.limits.links_outside=True allows that")
         info = probe(clip.path, settings.max_pixels)
         if not info.has_picture or not info.has_sound:
             raise UserError(f"has no {'sound' if info.has_picture else 'picture'}")
@@ -166,6 +202,10 @@ class ClipProcessor:
         tokens = self._tokens(clip.path, content, len(frames))
         covered = len(tokens) // tokens_of(1)
         self._check_length(covered)  # tokens in the cache may have been made under another limit
+        if self.semantic:
+            self.semantic.extract(clip.path, content, self.cache)
+        if self.latents:
+            self.latents.extract(frames, content, self.cache)
         if settings.keep_standardised:
             place = self._standard_place(content, covered)
             if not place.exists():
@@ -243,6 +283,7 @@ class ClipProcessor:
 
     def record(self, clip: Clip, outcome: dict[str, Any], number: int) -> Record:
         """Record ``number`` of a processed clip. What the cache has lost meanwhile is made again."""
+        clip = self._joined(clip)
         frames, flow = self.picture.extract(clip.path, outcome["sha256"], self.cache)
         tokens = self._tokens(clip.path, outcome["sha256"], len(frames))
         first, end = segments_of(outcome["frames"], self.settings.segment_frames)[number]
@@ -250,16 +291,23 @@ class ClipProcessor:
         flow[0] = 0  # in a record, nothing comes before its first frame
         several = outcome["records"] > 1
         start, stop = float(frame_start(first)), float(frame_start(end))
-        return {
+        record: Record = {
             "clip_id": f"{clip.clip_id}-{number:04d}" if several else clip.clip_id,
             "source_id": clip.source_id,
             "labels": ",".join(clip.labels),
             "start_seconds": np.float32(start),
             "tokens": np.array(tokens[tokens_of(first) : tokens_of(end)]),
-            "frames": np.array(frames[first:end]),
             "flow": flow,
             "notes": clip.notes_between(start, stop),
         }
+        if self.semantic:
+            embeddings = self.semantic.extract(clip.path, outcome["sha256"], self.cache)
+            record["semantic"] = np.array(embeddings[first:end])
+        if self.latents:
+            record["latents"] = np.array(self.latents.extract(frames, outcome["sha256"], self.cache)[first:end])
+        else:
+            record["frames"] = np.array(frames[first:end])
+        return record
 
     def standardised(self, outcome: dict[str, Any]) -> Path | None:
         """Where the standard form of a processed clip lies; None where none is kept."""

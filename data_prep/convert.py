@@ -148,10 +148,8 @@ def convert(
         OSError: the disk is full or read-only (:func:`data_prep.cache.disk_error` knows it in other errors, too).
     """
     started = time.monotonic()
-    clips = find_clips(source)
+    clips = find_clips(source, config.single_parts)
     settings = Settings.from_config(config)
-    if config.semantic != "none":
-        raise UserError(f"config.semantic is {config.semantic!r}; it can be 'none'")
     with replacing_folder(out) as folder:
         known = _repeated(clips)
         cache = os.path.abspath(cache)
@@ -184,7 +182,7 @@ def convert(
             standard = processor.standardised(outcomes[number]) if used else None
             if standard is not None:
                 _link(standard, folder / "clips" / f"{clip.clip_id}.mp4")
-        told = {**dataclasses.asdict(settings), "test_percent": config.test_percent, "semantic": config.semantic}
+        told = {**dataclasses.asdict(settings), "test_percent": config.test_percent}
         counts = describe_folder(folder, spec, made_by(told.pop("codec"), told.pop("codec_sha256"), told), lines)
     _summary(out, clips, outcomes, counts, time.monotonic() - started)
     return counts

@@ -1,12 +1,13 @@
 """Every record of a folder read and checked, and what they hold in numbers.
 
 Checked: shards all there and as many records as described; every CRC; every feature, its size, and that all cover the
-same time; codes within the codebook; finite flow and times; notes within the record; ids that repeat; sources that lie
-in both splits.
+same time; codes within the codebook; finite flow and times; notes within the record; ids that repeat; sources, and the
+same contents under other names, that lie in both splits. Counted: how codes are used, how much moves, what is silent.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
-from mvgen.clock import TOKEN_RATE
+from mvgen.clock import TOKEN_RATE, tokens_of
 from mvgen.errors import UserError
 from mvgen.records import (
     Record,
@@ -27,10 +28,35 @@ from mvgen.records import (
     shard_paths,
 )
 
-THUMBNAILS = 24
-"""First frames that the report shows."""
+SAMPLES = 12
+"""Records that the report shows, at most."""
+SAMPLE_FRAMES = 8
+"""Moments of each that are shown as pictures."""
+CONSTANT = 0.95
+"""A record of which this share of tokens repeats the one before holds silence, or one unchanging sound."""
 FLOW_EDGES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, float("inf"))
 """Edges of the histogram of flow magnitudes, pixels a frame."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One record as the report shows it.
+
+    Attributes:
+        clip_id, split, labels, notes, tokens: as in the record.
+        frames: uint8 ``[n, H, W, 3]`` at :data:`SAMPLE_FRAMES` moments, evenly apart; None where there are no pixels.
+        flow: float32 ``[n, h, w, 2]`` at the same moments, or None.
+        motion: mean length of the flow of each frame, float ``[T]``; empty where there is no flow.
+    """
+
+    clip_id: str
+    split: str
+    labels: str
+    tokens: np.ndarray
+    notes: np.ndarray
+    frames: np.ndarray | None
+    flow: np.ndarray | None
+    motion: np.ndarray
 
 
 @dataclass
@@ -45,7 +71,11 @@ class Findings:
         flow_largest: the largest magnitude.
         labels: records with each label.
         notes: how many are known.
-        thumbnails: (clip id, first frame) of the first records.
+        flow_percentiles: 95th percentile of the magnitudes of each record, pixels a frame; ``flow_percentile``: the
+            median of those.
+        silent: ids of records that hold silence or one unchanging sound (see :data:`CONSTANT`).
+        duplicates: a line for each record whose picture or sound is, to the bit, that of another.
+        samples: records to show: of each label and split some.
     """
 
     counts: np.ndarray
@@ -57,7 +87,19 @@ class Findings:
     flow_largest: float = 0.0
     labels: Counter[str] = field(default_factory=Counter)
     notes: int = 0
-    thumbnails: list[tuple[str, np.ndarray]] = field(default_factory=list)
+    flow_percentiles: list[float] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def flow_percentile(self) -> float:
+        """See above; 0 where there is no flow."""
+        return float(np.median(self.flow_percentiles)) if self.flow_percentiles else 0.0
+
+    def dead(self) -> np.ndarray:
+        """Entries of each codebook that occur nowhere, int ``[codebooks]``."""
+        return (self.counts == 0).sum(axis=1)
 
     def perplexity(self) -> np.ndarray:
         """``exp`` of the entropy of each codebook's codes, float ``[codebooks]``."""
@@ -99,6 +141,7 @@ def inspect_folder(folder: str | os.PathLike[str]) -> tuple[Findings, RecordSpec
     spec = RecordSpec.from_json(description["spec"])
     found = Findings(counts=np.zeros((spec.codebooks, spec.codebook_size), np.int64))
     seen: dict[str, str] = {}
+    contents: dict[str, tuple[str, str]] = {}
     bar = tqdm(total=sum(description["splits"].values()), desc="inspect", unit="record")
     for split, expected in description["splits"].items():
         found.sources[split] = set()
@@ -131,6 +174,7 @@ def inspect_folder(folder: str | os.PathLike[str]) -> tuple[Findings, RecordSpec
                     found.bad.append(f"{where}: clip_id {record['clip_id']!r} is also {seen[record['clip_id']]}")
                 seen[record["clip_id"]] = where
                 _count(found, split, record, spec)
+                _compare(found, split, record, where, contents)
         if stored != expected:
             found.bad.append(f"{folder}: split {split} holds {stored} readable records, not {expected} as described")
     bar.close()
@@ -157,8 +201,56 @@ def _count(found: Findings, split: str, record: Record, spec: RecordSpec) -> Non
         magnitude = magnitude[np.isfinite(magnitude)]
         found.flow_histogram += np.histogram(magnitude, FLOW_EDGES)[0]
         found.flow_largest = max(found.flow_largest, float(magnitude.max(initial=0)))
-    if "frames" in record and len(found.thumbnails) < THUMBNAILS:
-        found.thumbnails.append((record["clip_id"], record["frames"][0].copy()))
+        if len(magnitude):
+            found.flow_percentiles.append(float(np.percentile(magnitude, 95)))
+    if _is_constant(record["tokens"]):
+        found.silent.append(record["clip_id"])
+    # Of each label and split a few, so that a large collection is seen in its breadth.
+    alike = sum(sample.labels == record["labels"] and sample.split == split for sample in found.samples)
+    if len(found.samples) < SAMPLES and alike < 3:
+        found.samples.append(_sample(split, record))
+
+
+def _is_constant(tokens: np.ndarray) -> bool:
+    return len(tokens) > 1 and float((tokens[1:] == tokens[:-1]).all(axis=1).mean()) >= CONSTANT
+
+
+def _compare(found: Findings, split: str, record: Record, where: str, contents: dict[str, tuple[str, str]]) -> None:
+    """Notes what this record shares, to the bit, with one before it. Silence and stills are shared by chance."""
+    told = []
+    if not _is_constant(record["tokens"]):
+        told.append(("sound", record["tokens"]))
+    for name in ("frames", "latents"):
+        if name in record and (record[name][1:] != record[name][:-1]).any():
+            told.append(("picture", record[name]))
+    for kind, array in told:
+        key = f"{kind} {hashlib.sha256(array.tobytes()).hexdigest()}"
+        if key not in contents:
+            contents[key] = (record["clip_id"], split)
+            continue
+        other, other_split = contents[key]
+        line = f"the {kind} of {record['clip_id']} ({split}) is that of {other} ({other_split})"
+        found.duplicates.append(line)
+        if split != other_split:
+            found.bad.append(f"{where}: {line}: the same in both splits")
+
+
+def _sample(split: str, record: Record) -> Sample:
+    frames = len(record["tokens"]) // tokens_of(1)
+    shown = np.linspace(0, frames - 1, min(SAMPLE_FRAMES, frames)).round().astype(int)
+    flow = record["flow"].astype(np.float32) if "flow" in record else None
+    motion = np.zeros(0) if flow is None else np.hypot(flow[..., 0], flow[..., 1]).mean(axis=(1, 2))
+    return Sample(
+        clip_id=record["clip_id"],
+        split=split,
+        labels=record["labels"],
+        tokens=record["tokens"].copy(),
+        notes=record["notes"].copy(),
+        frames=record["frames"][shown].copy() if "frames" in record else None,
+        # The first frame of a record has no flow.
+        flow=None if flow is None else flow[np.maximum(shown, min(1, frames - 1))],
+        motion=motion,
+    )
 
 
 def summary(found: Findings, spec: RecordSpec) -> list[tuple[str, str]]:
@@ -180,5 +272,13 @@ def summary(found: Findings, spec: RecordSpec) -> list[tuple[str, str]]:
     ]
     total = max(1, int(found.flow_histogram.sum()))
     still = found.flow_histogram[0] / total
-    lines += [("flow", f"largest {found.flow_largest:.2f} pixels a frame, {still:.0%} still (below 0.01)")]
+    told = f"95 % below {found.flow_percentile:.2f}, largest {found.flow_largest:.2f} pixels a frame"
+    lines += [("flow", f"{told}, {still:.0%} still (below 0.01)")]
+    lines += [("silent", _named(found.silent)), ("duplicates", _named(found.duplicates))]
     return lines
+
+
+def _named(items: list[str], most: int = 3) -> str:
+    if not items:
+        return "none"
+    return f"{len(items)}: {', '.join(items[:most])}" + (" ..." if len(items) > most else "")

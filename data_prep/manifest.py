@@ -16,7 +16,7 @@ import numpy as np
 from data_prep.write import SPLITS
 from mvgen.errors import UserError
 
-KNOWN = ("clip_id", "path", "source_id", "labels", "licence", "split", "notes")
+KNOWN = ("clip_id", "path", "source_id", "labels", "licence", "split", "notes", "sound")
 LONGEST_NAME = 200
 """Bytes of a clip id: with an ending and a number it must still be a file's name."""
 
@@ -34,6 +34,7 @@ class Clip:
         split: "train" or "test" when forced, else None.
         notes: (onset s, offset s, MIDI pitch) for each known note, from the start of the picture.
         extra: further keys of the line, carried along.
+        sound: absolute path of the file whose sound belongs to this picture; None where the video has its own.
         root: the folder that the file must lie in once links are followed; None where its path was given in full.
     """
 
@@ -45,6 +46,7 @@ class Clip:
     split: str | None = None
     notes: tuple[tuple[float, float, float], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    sound: Path | None = None
     root: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +130,7 @@ def _clip(row: dict[str, Any], manifest: Path, where: str) -> Clip:
         split=split,
         notes=_notes(row.get("notes") or (), where),
         extra={key: value for key, value in row.items() if key not in KNOWN},
+        sound=(manifest.parent / str(row["sound"])).absolute() if row.get("sound") else None,
         root=None if Path(given).is_absolute() else manifest.parent.absolute(),
     )
 
@@ -159,6 +162,7 @@ def result_line(clip: Clip, outcome: Mapping[str, Any], split: str | None) -> di
         "status": outcome["status"],
         "reason": outcome["reason"],
         "path": str(clip.path),
+        **({"sound": str(clip.sound)} if clip.sound else {}),
         "source_id": clip.source_id,
         "split": split,
         "labels": list(clip.labels),

@@ -14,8 +14,10 @@ def get_config() -> ConfigDict:
     config.codec = "encodec_tiny"  # preset (encodec_tiny, encodec_32khz), folder or hub name in transformers' format
     config.frame_size = (64, 64)  # (height, width) of the pixels in records, centre-cropped to this aspect
     config.flow_size = (16, 16)  # (height, width) of the optical flow in records
-    config.flow_method = "dis"  # dis or farneback
-    config.semantic = "none"  # embeddings of the frames: clip, siglip, dinov2, a folder or hub name; or none
+    config.flow_method = "dis"  # dis, farneback, raft (needs torchvision) or raft:FILE (its weights)
+    config.semantic = "none"  # embeddings of the frames: clip, siglip2, dinov2, dinov3, a folder or hub name; or none
+    config.autoencoder = "none"  # latents for pixels: taesd, taesd3, taef1, sd_vae, a folder or hub name; or none
+    config.single_parts = False  # of URMP: a clip for each player, with that player's sound and notes alone
     config.segment_seconds = 10.0  # a longer clip becomes several records of equal length, none longer than this
     config.test_percent = 10.0  # share of sources (by hash of their id) that go to the test split
     config.shards = 4  # files of each split, at most

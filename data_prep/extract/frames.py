@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from data_prep.cache import Cache
-from mvgen.media import read_picture_and_flow
+from data_prep.extract.flow import RaftFlow, flow_hash, is_raft
+from mvgen.media import read_picture_and_flow, working_size
+from mvgen.media.picture import shrink, stream_picture
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class PictureExtractor:
 
     Attributes:
         frame_size, flow_size: (height, width) of each.
-        flow_method: one of :data:`mvgen.media.flow.FLOW_METHODS`.
+        flow_method: one of :data:`mvgen.media.flow.FLOW_METHODS`, or RAFT (:mod:`data_prep.extract.flow`).
     """
 
     frame_size: tuple[int, int]
@@ -39,12 +44,36 @@ class PictureExtractor:
         """
         frames_place = cache.place(content, "frames", {"size": self.frame_size}, ".npy")
         # The flow is measured on frames of a size that depends on the frames' own.
-        flow_settings = {"size": self.flow_size, "method": self.flow_method, "frames": self.frame_size}
+        flow_settings: dict[str, Any] = {"size": self.flow_size, "method": self.flow_method, "frames": self.frame_size}
+        if is_raft(self.flow_method):
+            flow_settings["method"] = flow_hash(self.flow_method)
         flow_place = cache.place(content, "flow", flow_settings, ".npy")
         frames, flow = cache.array(frames_place), cache.array(flow_place)
         if frames is None or flow is None:
-            frames, flow = read_picture_and_flow(path, self.frame_size, self.flow_size, self.flow_method)
+            if is_raft(self.flow_method):
+                frames, flow = self._by_raft(path)
+            else:
+                frames, flow = read_picture_and_flow(path, self.frame_size, self.flow_size, self.flow_method)
             assert flow is not None
             cache.keep_array(frames_place, frames)
             cache.keep_array(flow_place, flow)
         return frames, flow
+
+    def _by_raft(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        small: list[np.ndarray] = []
+
+        def pictures() -> Iterator[np.ndarray]:
+            before = None
+            for picture in stream_picture(path, working_size(self.frame_size)):
+                small.append(small[-1] if picture is before else shrink(picture, self.frame_size))
+                before = picture
+                yield picture
+
+        flows = list(self._raft.stream(pictures()))
+        if not small:
+            return np.zeros((0, *self.frame_size, 3), np.uint8), np.zeros((0, *self.flow_size, 2), np.float16)
+        return np.stack(small), np.stack(flows)
+
+    @cached_property
+    def _raft(self) -> RaftFlow:
+        return RaftFlow(self.flow_size, self.flow_method)

@@ -137,3 +137,19 @@ class TokenExtractor:
         if codes.shape[0] != 1:
             raise UserError(f"codec {self.codec!r} cuts sound into chunks of its own, which the clock forbids")
         return np.ascontiguousarray(codes[0, 0].cpu().numpy().T).astype(np.int16)
+
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        """The sound that codes stand for.
+
+        Args:
+            tokens: int16 ``[n, codebooks]``, each within the codebook.
+
+        Returns:
+            float32 ``[640 n]`` at 32 kHz.
+        """
+        import torch
+
+        codes = torch.from_numpy(np.array(tokens.T, np.int64))[None, None].to(self._model.device)
+        with torch.inference_mode():
+            sound = self._model.decode(codes, [None]).audio_values
+        return sound[0, 0].float().cpu().numpy()

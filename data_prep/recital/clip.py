@@ -24,9 +24,7 @@ from data_prep.recital.film import camera_knots, frames_of, places
 from data_prep.recital.play import play_stereo
 from data_prep.recital.score import Score
 
-FRAME_RATES = tuple(
-    Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60")
-)
+FRAME_RATES = tuple(Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"))
 SAMPLE_RATES = (22_050, 32_000, 44_100, 48_000)
 SIZES = ((120, 160), (180, 240), (240, 320), (144, 256), (180, 320), (128, 128), (192, 192), (240, 240))
 """(height, width) of the picture: 4:3, 16:9, square."""

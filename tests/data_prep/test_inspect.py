@@ -1,13 +1,19 @@
 """Inspection: sound records pass, every kind of fault is named, the page is whole."""
 
+import re
+
 import numpy as np
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.inspect import inspect_folder
+from data_prep.extract.tokens import TokenExtractor
+from data_prep.inspect import Sample, inspect_folder
+from data_prep.inspect_clips import flow_picture
+from data_prep.inspect_report import write_report
+from data_prep.inspect_sound import listener
 from data_prep.write import write_records
 from mvgen.errors import UserError
-from mvgen.records import shard_paths
+from mvgen.records import RecordSpec, shard_paths
 from tests.mvgen.test_records import SPEC, make_record
 
 
@@ -29,8 +35,63 @@ def test_sound_records_pass(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "3 (6.0 s, 3 sources)" in told and "all records are sound" in told and "keyboard 4" in told
     text = page.read_text()
-    assert text.count("data:image/png;base64,") == 4 and text.count("<svg") == SPEC.codebooks
+    # Of each of the four clips: frames, flow, spectrogram and tokens; and the wheel that explains the flow's colours.
+    assert text.count("data:image/png;base64,") == 4 * 4 + 1
+    assert text.count('class="wave"') == text.count('class="motions"') == 4
+    assert text.count("entries in use,") == 2 * SPEC.codebooks
     assert "http" not in text and "Every record is sound" in text
+    assert sorted(re.findall(r"<h3>(clip \d)", text)) == [f"clip {number}" for number in range(4)]
+
+
+def test_a_page_without_the_codec_pixels_or_flow(tmp_path):
+    """Records of latents whose codec is not at hand: what can be shown is, and the page says why the rest is not."""
+    spec = RecordSpec(4, 512, frame_size=None, flow_size=None, latent_shape=(2, 2, 3), codec=str(tmp_path / "gone"))
+    record = sound_record(1, latents=np.random.default_rng(0).normal(size=(50, 2, 2, 3)).astype(np.float16))
+    del record["frames"], record["flow"]
+    write_records(tmp_path / "out", [("train", record)], spec, {}, [], shards=1)
+    found, _ = inspect_folder(tmp_path / "out")
+    write_report(tmp_path / "page.html", "<out>", found, spec)
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("data:image/png;base64,") == 2 and "The sound is not shown: codec" in text
+    assert "<out>" not in text and "&lt;out&gt;" in text
+
+
+def test_what_cannot_be_told_apart_is_told(tmp_path):
+    """The same sound under another name and source, in the other split; silence and stills are not taken for it."""
+    constant = {"tokens": np.full((100, 4), 7, np.int16), "frames": np.zeros((50, 8, 6, 3), np.uint8)}
+    twin = sound_record(2, tokens=sound_record(1)["tokens"])
+    records = [("train", sound_record(1)), ("test", twin), ("train", sound_record(3, **constant))]
+    folder = write(tmp_path / "out", *records, ("test", sound_record(4, **constant)))
+    found, _ = inspect_folder(folder)
+    assert len(found.duplicates) == len(found.bad) == 1
+    assert "the sound of clip 2" in found.bad[0] and "the same in both splits" in found.bad[0]
+    assert sorted(name[:6] for name in found.silent) == ["clip 3", "clip 4"]
+    # Within a split it is said, but is no fault.
+    found, _ = inspect_folder(write(tmp_path / "one", ("train", sound_record(1)), ("train", twin)))
+    assert len(found.duplicates) == 1 and found.bad == []
+
+
+def test_lag_of_a_clip_is_that_of_its_sound_behind_its_motion(tmp_path):
+    """Bursts of noise every 0.8 s, and motion that comes three frames before each."""
+    sound = np.zeros(32_000 * 4, np.float32)
+    motion = np.zeros(100)
+    for time in (0.8, 1.6, 2.4, 3.2):
+        first = round(time * 32_000)
+        sound[first : first + 3200] = np.random.default_rng(0).normal(0, 0.3, 3200) * np.geomspace(1, 0.01, 3200)
+        motion[round(time * 25) - 3] = 1.0
+    tokens = TokenExtractor("encodec_tiny").extract(sound)
+    listen, reason = listener("encodec_tiny")
+    heard = listen(Sample("a", "train", "", tokens, np.zeros((0, 3)), None, None, motion))
+    assert reason == "" and len(heard.sound) == len(sound)
+    assert abs(heard.lag - 120) <= 40 and "after the motion" in heard.told()
+    assert sum(np.abs(heard.onsets - time).min() < 0.06 for time in (0.8, 1.6, 2.4, 3.2)) == 4
+
+
+def test_colours_of_flow():
+    flow = np.array([[[1, 0], [-1, 0], [0, 1], [0, 0]]], np.float32)
+    colours = flow_picture(flow, 1.0).astype(int)
+    assert colours.shape == (1, 4, 3) and not colours[0, 3].any()
+    assert len({tuple(colour) for colour in colours[0]}) == 4 and (colours[0, :3].max(axis=1) == 255).all()
 
 
 def test_numbers_are_right(tmp_path):
@@ -64,7 +125,8 @@ def test_faults_in_a_record_are_named(tmp_path, change, message, capsys):
 def test_faults_between_records_are_named(tmp_path):
     folder = write(tmp_path / "out", ("train", sound_record(1)), ("test", sound_record(1)))
     bad = inspect_folder(folder)[0].bad
-    assert len(bad) == 2 and "clip_id 'clip 1" in bad[0] and "lies in both train and test" in bad[1]
+    assert "clip_id 'clip 1" in bad[0] and "lies in both train and test" in bad[-1]
+    assert len(bad) == 4 and sum("the same in both splits" in line for line in bad) == 2  # its sound and its picture
 
 
 def test_a_corrupt_byte_is_named_and_the_rest_still_read(tmp_path, capsys):

@@ -77,3 +77,50 @@ def test_splits_depend_on_the_source_alone():
     # More for the test split never takes a source out of it.
     assert all(split_of(name, 30) == "test" for name in names if split_of(name, 10) == "test")
     assert split_of("x", 0) == "train" and split_of("x", 100) == "test"
+
+
+def make_urmp(folder):
+    """Two pieces as URMP lays them out, without any media in them."""
+    for name, parts in {"01_Jupiter_vn_vc": ("vn", "vc"), "02_Sonata_vn_vn": ("vn", "vn")}.items():
+        piece, title = folder / name, "_".join(name.split("_")[:2])
+        piece.mkdir(parents=True)
+        for number, part in enumerate(parts, 1):
+            for ending in (f"AuSep_{number}_{part}_{title}.wav", f"F0s_{number}_{part}_{title}.txt"):
+                (piece / ending).write_bytes(b"")
+            lines = f"0.500\t{440 * number}\t0.250\n\n{number} 261.3 0.5\n"
+            (piece / f"Notes_{number}_{part}_{title}.txt").write_text(lines)
+        for other in (f"Vid_{name}.mp4", f"AuMix_{name}.wav", f"Sco_{name}.mid"):
+            (piece / other).write_bytes(b"")
+    (folder / "Supplementary_Files").mkdir()
+
+
+def test_urmp(tmp_path):
+    make_urmp(tmp_path)
+    one, two = find_clips(tmp_path)
+    assert (one.clip_id, one.source_id, one.labels) == ("01_Jupiter_vn_vc", "01_Jupiter_vn_vc", ("violin", "cello"))
+    assert one.path == tmp_path / "01_Jupiter_vn_vc" / "Vid_01_Jupiter_vn_vc.mp4" and one.sound is None
+    assert one.notes == ((0.5, 0.75, 69.0), (0.5, 0.75, 81.0), (1.0, 1.5, 60.0), (2.0, 2.5, 60.0))
+    assert two.labels == ("violin",) and two.licence == "CC0-1.0"
+
+
+def test_urmp_part_by_part(tmp_path):
+    make_urmp(tmp_path)
+    clips = find_clips(tmp_path, single_parts=True)
+    assert [clip.clip_id for clip in clips][:2] == ["01_Jupiter_vn_vc-part1", "01_Jupiter_vn_vc-part2"]
+    cello = clips[1]
+    assert cello.labels == ("cello",) and cello.notes == ((0.5, 0.75, 81.0), (2.0, 2.5, 60.0))
+    assert cello.sound == tmp_path / "01_Jupiter_vn_vc" / "AuSep_2_vc_01_Jupiter.wav"
+    assert cello.path == clips[0].path and cello.source_id == clips[0].source_id
+    assert len(clips) == 4 and all(clip.sound.is_file() for clip in clips)
+    (tmp_path / "01_Jupiter_vn_vc" / "Notes_1_vn_01_Jupiter.txt").write_text("0.5 high 0.25\n")
+    with pytest.raises(UserError, match=r"Notes_1_vn_01_Jupiter\.txt line 1: not an onset"):
+        find_clips(tmp_path)
+
+
+def test_fair_play(tmp_path):
+    for name in ("videos/000001.mp4", "videos/000002.mp4", "binaural_audios/000001.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    one, two = find_clips(tmp_path)
+    assert (one.clip_id, one.sound, one.licence) == ("000001", tmp_path / "binaural_audios" / "000001.wav", "CC-BY-4.0")
+    assert one.source_id != two.source_id and not two.sound.exists()
