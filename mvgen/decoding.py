@@ -26,8 +26,8 @@ class Sampling:
     text, on top of the video where there is one.
     """
 
-    temperature: float = 0.3
-    top_k: int = 10
+    temperature: float = 0.15
+    top_k: int = 5
     top_p: float = 1.0
     guidance: float = 2.0
     text_guidance: float = 3.0
