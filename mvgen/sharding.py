@@ -37,13 +37,17 @@ RULES: tuple[tuple[str, P], ...] = (
     # The other projections: their output goes into the residual stream, which tensor does not split.
     (r"(^|/)(patches|merge\d*|join|flow|semantic|project_(video|audio))/kernel$", P("fsdp", None)),
     (r"(^|/)(verdict|condition|locked|two|text)/kernel$", P("fsdp", None)),
-    (r"(^|/)(noisy|image|level[12]|modulation|base|draw|denoiser(/.+)?/out)/kernel$", P("fsdp", None)),
+    (r"(^|/)(noisy|image|level[12]|modulation|base|draw|denoiser/out)/kernel$", P("fsdp", None)),
     # Small vectors and the patches' places: every device has them whole.
     (r"(^|/)norm\w*/(scale|bias)$", P()),
     (r"/bias$", P()),
     (r"(^|/)(log_scale|no_video|no_audio|place|modulation_offset)$", P()),
 )
 """Regular expression over a parameter's path, and how its last axes are split. The first that matches holds."""
+
+
+MOMENTS = re.compile(r"/\d+/(mu|nu)/")
+"""Between a part and its parameters stands Adam's name of a moment; moments lie where their parameters lie."""
 
 
 def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -83,6 +87,7 @@ def partition(name: str, shape: tuple[int, ...], mesh: Mesh) -> P:
     """
     if not shape:
         return P()
+    name = MOMENTS.sub("/", name)
     for pattern, spec in RULES:
         if re.search(pattern, name):
             axes = [None] * (len(shape) - len(spec)) + list(spec)
