@@ -46,7 +46,9 @@ def converted(folder, place, **changes):
     for name, line in told.items():
         assert line["status"] in ("used", "refused") and (line["status"] == "used") == (line["reason"] == ""), name
         assert line["reason"].isprintable(), name
-    assert inspect_folder(place / "out")[0].bad == []
+    # They are all made of one performance, and what lies in both splits is told too.
+    bad = inspect_folder(place / "out")[0].bad
+    assert [line for line in bad if not line.endswith("the same in both splits")] == []
     return told
 
 
