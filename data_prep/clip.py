@@ -157,6 +157,7 @@ class ClipProcessor:
             OSError: the cache cannot be written because the disk is full or read-only.
         """
         try:
+            self._check_place(clip)
             return self._process(self._joined(clip))
         except UserError as error:
             # The manifest names the file already.
@@ -170,14 +171,16 @@ class ClipProcessor:
             reason = " ".join(f"cannot be processed: {type(error).__name__}: {error}".split())
         return {"status": "refused", "reason": reason}
 
+    def _check_place(self, clip: Clip) -> None:
+        """Raises ``UserError`` when links or dots lead out of the folder that the clip was found in."""
+        if clip.root is None or self.settings.links_outside:
+            return
+        for path in (clip.path, clip.sound):
+            if path is not None and not _inside(path, clip.root):
+                raise UserError("leads out of the folder that it is in; --config.limits.links_outside=True allows that")
+
     def _joined(self, clip: Clip) -> Clip:
         """A clip whose sound lies in a file of its own, as one that has both in one file (kept in the cache)."""
-        if clip.root is not None and not self.settings.links_outside:
-            for path in (clip.path, clip.sound):
-                if path is not None and not _inside(path, clip.root):
-                    raise UserError(
-                        "leads out of the folder that it is in; --config.limits.links_outside=True allows that"
-                    )
         if clip.sound is None:
             return clip
         if not clip.sound.is_file():

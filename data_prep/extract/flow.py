@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from data_prep.cache import file_hash
+from data_prep.extract.weights import ready
 from mvgen.errors import UserError
 from mvgen.media.flow import FLOW_METHODS
 
@@ -161,8 +162,7 @@ class RaftFlow:
             raise UserError(
                 f"flow method {self.method!r}: {path} does not hold RAFT's weights: {_first_line(error)}"
             ) from None
-        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return model.eval().requires_grad_(False).to(device)
+        return ready(model, self._device)
 
     def between(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Flow from one picture to another, for each pair.

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.cache import Cache
-from data_prep.extract.weights import joint_hash, model_file
+from data_prep.extract.weights import joint_hash, model_file, ready
 from mvgen.errors import UserError
 
 NONE = "none"
@@ -63,7 +63,11 @@ def _weight_files(name: str) -> list[Path]:
                 )
             found += files
         return found
-    return [model_file("autoencoder", name, location, WEIGHTS, (NONE, *PRESETS))]
+    return [_file(name, WEIGHTS)]
+
+
+def _file(name: str, file: str) -> Path:
+    return model_file("autoencoder", name, PRESETS.get(name, name), file, (NONE, *PRESETS))
 
 
 class LatentExtractor:
@@ -83,7 +87,6 @@ class LatentExtractor:
 
     @cached_property
     def _model(self) -> Any:
-        import torch
         from diffusers.utils import logging
 
         logging.set_verbosity_error()
@@ -95,15 +98,12 @@ class LatentExtractor:
             raise UserError(
                 f"autoencoder {self.autoencoder!r} cannot be loaded: {str(error).strip().splitlines()[0]}"
             ) from None
-        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return model.eval().requires_grad_(False).to(device)
+        return ready(model, self._device)
 
     def _from_diffusers(self, folder: Path) -> Any:
         import diffusers
 
-        config = model_file("autoencoder", self.autoencoder, PRESETS.get(self.autoencoder, self.autoencoder),
-                            "config.json", (NONE, *PRESETS))  # fmt: skip
-        kind = json.loads(config.read_text()).get("_class_name")
+        kind = json.loads(_file(self.autoencoder, "config.json").read_text()).get("_class_name")
         if kind not in CLASSES:
             raise UserError(f"autoencoder {self.autoencoder!r} is a {kind!r}; it can be {' or '.join(CLASSES)}")
         return getattr(diffusers, kind).from_pretrained(str(folder), use_safetensors=True)

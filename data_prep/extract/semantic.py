@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from data_prep.cache import Cache
-from data_prep.extract.weights import find_file, joint_hash, model_file
+from data_prep.extract.weights import find_file, joint_hash, model_file, ready
 from mvgen.errors import UserError
 from mvgen.media.picture import stream_picture
 
@@ -116,8 +116,7 @@ class SemanticExtractor:
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"semantic encoder {self.encoder!r} cannot be loaded: {reason}") from None
-        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return model.eval().requires_grad_(False).to(device)
+        return ready(model, self._device)
 
     @property
     def _family(self) -> str:

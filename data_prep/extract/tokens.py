@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.extract.weights import ready
 from mvgen.clock import CODEC_SAMPLE_RATE, TOKEN_RATE
 from mvgen.errors import UserError
 
@@ -100,8 +101,7 @@ class TokenExtractor:
                 f"codec {self.codec!r} works at {config.sampling_rate} Hz, {rate:g} tokens a second and "
                 f"{config.audio_channels} channels; the clock needs {CODEC_SAMPLE_RATE} Hz, {TOKEN_RATE} and 1"
             )
-        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return model.eval().requires_grad_(False).to(device)
+        return ready(model, self._device)
 
     @cached_property
     def codebooks(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 from data_prep.cache import file_hash
 from mvgen.errors import UserError
@@ -57,3 +58,10 @@ def joint_hash(paths: list[Path]) -> str:
     """sha256 of one file; of several, sha256 over their hashes in the order given."""
     hashes = [file_hash(path) for path in paths]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def ready(model: Any, device: str | None) -> Any:
+    """A PyTorch module ready to extract: not to be trained, on ``device`` (by default a GPU where there is one)."""
+    import torch
+
+    return model.eval().requires_grad_(False).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
