@@ -12,6 +12,7 @@ A checkpoint appears under its name only when it is whole; a run killed while it
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -83,9 +84,14 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, step: int, state: TrainState, position: dict[str, Any]) -> None:
-        """Saves unless this step is saved already. ``position`` is what ``restore`` gives back (JSON)."""
+        """Saves unless this step is saved already. ``position`` is what ``restore`` gives back (JSON).
+
+        Writing goes on after this returns; both may be changed meanwhile.
+        """
         if step in self._manager.all_steps():
             return
+        # Orbax copies the arrays before it returns, but turns the position into text only when it writes.
+        position = copy.deepcopy(position)
         items = ocp.args.Composite(state=ocp.args.StandardSave(_as_dict(state)), data=ocp.args.JsonSave(position))
         self._manager.save(step, args=items)
 

@@ -55,6 +55,20 @@ def test_state_and_position_come_back_and_only_the_newest_are_kept(tmp_path: Pat
     jax.tree.map(np.testing.assert_array_equal, state, state_of(SMALL, 3))
 
 
+def test_what_changes_while_it_is_written_is_saved_as_it_was(tmp_path: Path) -> None:
+    checkpoints = checkpoint.Checkpoints(tmp_path, keep=20)
+    state, position = state_of(SMALL), {"next_example": 0}
+    for number in range(1, 13):
+        position["next_example"] = number
+        checkpoints.save(number, state, position)
+        position["next_example"] += 100
+    checkpoints.close()
+    again = checkpoint.Checkpoints(tmp_path, keep=20)
+    found = [again.restore(number, like(state))[1]["next_example"] for number in range(1, 13)]
+    again.close()
+    assert found == list(range(1, 13))
+
+
 def test_every_mismatch_is_named(tmp_path: Path) -> None:
     saved = checkpoint.Checkpoints(tmp_path)
     saved.save(1, state_of(SMALL), {})
