@@ -1,26 +1,21 @@
 """A folder that is built aside and takes its place whole, by one run at a time.
 
 Beside the target ``OUT`` stand, while a run is at work, ``OUT.lock`` and ``OUT.partial-PID``; ``OUT.old-PID`` for the
-moment of the exchange. A run that is killed leaves them behind; the next one takes them away. The lock is the
-kernel's (``flock``), so it ends with the process that holds it, however that ends.
+moment of the exchange. A run that is killed leaves them behind; the next one takes them away.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mvgen.errors import UserError
+from mvgen.lock import locked
 from mvgen.records import DESCRIPTION_FILE
-
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""What file systems answer that know no locks."""
 
 
 @contextmanager
@@ -39,7 +34,12 @@ def replacing_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{out} cannot be made: {error.strerror}") from None
     try:
-        with _locked(target, out) as alone:
+        with ExitStack() as stack:
+            try:
+                place = target.with_name(f"{target.name}.lock")
+                alone = stack.enter_context(locked(place, os.fspath(out), "name another folder with --out"))
+            except OSError as error:
+                raise UserError(f"{out} cannot be made: {error.strerror}") from None
             if alone:
                 _clear_leftovers(target)
             if target.exists() and not (target / DESCRIPTION_FILE).is_file():
@@ -71,48 +71,6 @@ def _parents(target: Path) -> list[Path]:
     missing = [parent for parent in target.parents if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     return missing
-
-
-@contextmanager
-def _locked(target: Path, out: str | os.PathLike[str]) -> Iterator[bool]:
-    """Holds ``OUT.lock``; gives False where the file system knows no locks, so that nothing is known of others."""
-    place = target.with_name(f"{target.name}.lock")
-    try:
-        while True:
-            lock = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The run that held it may have taken the file away between the opening and the locking.
-                if _same(lock, place):
-                    break
-            except BlockingIOError:
-                process = os.read(lock, 32).decode(errors="replace").strip()
-                raise UserError(f"another run (process {process or 'unknown'}) is writing {out}; wait until it has "
-                                "ended, or name another folder with --out") from None  # fmt: skip
-            except BaseException:
-                os.close(lock)
-                raise
-            os.close(lock)
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise UserError(f"{out} cannot be made: {error.strerror}") from None
-        place.unlink(missing_ok=True)
-        yield False
-        return
-    try:
-        os.truncate(lock, 0)
-        os.write(lock, f"{os.getpid()}\n".encode())
-        yield True
-    finally:
-        place.unlink(missing_ok=True)
-        os.close(lock)
-
-
-def _same(handle: int, place: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(place))
-    except FileNotFoundError:
-        return False
 
 
 def _clear_leftovers(target: Path) -> None:

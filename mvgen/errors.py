@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -25,3 +26,21 @@ def run_command(command: Callable[[], int | None]) -> None:
         print("interrupted", file=sys.stderr)
         status = 130
     sys.exit(status or 0)
+
+
+def without_extra(error: ModuleNotFoundError, extra: str, name: str) -> NoReturn:
+    """What a module does when its own imports fail for want of an extra: says which, in one line.
+
+    Args:
+        error: what the import raised. One for a module of ours is a bug, and raised again.
+        extra: the extra of ``setup.py`` that brings what is missing.
+        name: the module's ``__name__``; a command exits with status 2, an import raises ``ImportError``.
+    """
+    missing = (error.name or "").partition(".")[0]
+    if missing in ("", "mvgen", "data_prep"):
+        raise error
+    line = f"{missing} is not installed: it comes with `pip install 'mvgen[{extra}]'`"
+    if name == "__main__":
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
+    raise ImportError(line, name=error.name) from error

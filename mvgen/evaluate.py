@@ -24,14 +24,18 @@ import numpy as np
 from tqdm import tqdm
 
 from mvgen.clock import FRAME_RATE
-from mvgen.errors import UserError, run_command
+from mvgen.errors import UserError, run_command, without_extra
 from mvgen.media import MediaInfo, probe, read_picture, read_sound
 from mvgen.media.probe import open_media, picture_stream
-from mvgen.metrics.clips import Clip, Heard, Seen
-from mvgen.metrics.motion import mean_flow
-from mvgen.metrics.onsets import SAMPLE_RATE
-from mvgen.metrics.scores import score_picture, score_sound, score_sync
-from mvgen.metrics.table import ScoreTable, lines
+
+try:
+    from mvgen.metrics.clips import Clip, Heard, Seen
+    from mvgen.metrics.motion import mean_flow
+    from mvgen.metrics.onsets import SAMPLE_RATE
+    from mvgen.metrics.scores import score_picture, score_sound, score_sync
+    from mvgen.metrics.table import ScoreTable, lines
+except ModuleNotFoundError as error:  # librosa and mir_eval are not for those who only train and generate
+    without_extra(error, "eval", __name__)
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 MANIFEST = "manifest.jsonl"

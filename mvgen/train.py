@@ -33,11 +33,14 @@ from mvgen.checkpoint import (
     write_description,
 )
 from mvgen.errors import UserError
+from mvgen.lock import locked
 from mvgen.progress import Progress
 from mvgen.records import RecordSource, RecordSpec
 from mvgen.records import read_description as read_records
 from mvgen.step import Metrics, Params, Program, TrainState, build
 
+LOCK_FILE = "run.lock"
+"""In the working folder while a run is at work there; the first host holds it."""
 STOPPED_BY_SIGNAL = 128 + signal.SIGTERM
 """Exit status of a run that SIGTERM stopped; its checkpoint is written."""
 
@@ -60,14 +63,16 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     leader = jax.process_index() == 0
     if (workdir / CONFIG_FILE).is_file():
         check_same_model(workdir, config, description)
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        if leader:
-            write_description(workdir, config, description)
-    except OSError as error:
-        raise UserError(f"cannot write to the --workdir {workdir}: {error.strerror}") from None
 
     with ExitStack() as stack:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            if leader:
+                # Two runs in one folder would overwrite each other's checkpoints and reports.
+                stack.enter_context(locked(workdir / LOCK_FILE, f"--workdir {workdir}", "name another --workdir"))
+                write_description(workdir, config, description)
+        except OSError as error:
+            raise UserError(f"cannot write to the --workdir {workdir}: {error.strerror}") from None
         checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
         stack.callback(checkpoints.close)
         first = checkpoints.latest() or 0

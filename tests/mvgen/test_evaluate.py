@@ -1,6 +1,8 @@
 """The evaluation of two folders of videos: on videos made here, whose notes and pictures are known."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +114,21 @@ def test_a_damaged_file_is_named_and_the_rest_scored(folders, tmp_path):
     assert {entry["name"] for entry in scores["refused"]} == set(NAMES[:2])
     assert "has no sound" in " ".join(entry["reason"] for entry in scores["refused"])
     assert any("refused" in line for line in report_lines(scores))
+
+
+WITHOUT = """
+import runpy, sys
+sys.modules["librosa"] = None
+runpy.run_module("mvgen.evaluate", run_name=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("name", ["__main__", "mvgen.evaluate"])
+def test_without_the_extra_one_line_says_what_to_install(name):
+    run = subprocess.run([sys.executable, "-c", WITHOUT, name], capture_output=True, text=True)
+    last = run.stderr.splitlines()[-1]
+    assert "librosa is not installed" in last and "mvgen[eval]" in last
+    assert run.returncode and (len(run.stderr.splitlines()) == 1) == (name == "__main__")
 
 
 def test_bad_input_is_one_clear_line(folders, tmp_path):

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from configs.base import get_config
 from mvgen import losses, sharding, step, train
 from mvgen.errors import UserError
+from mvgen.lock import locked
 from mvgen.progress import Progress, read_history
 from tests.mvgen.synthetic import CONFIGS, FAST_COMPILE, SPEC, StandIn, tiny, write_records
 
@@ -221,6 +222,17 @@ def test_another_model_in_the_same_folder_is_refused(stand_in: ConfigDict, tmp_p
     stand_in.model.width = 32
     with pytest.raises(UserError, match="config.model.width = 16, now it is 32"):
         train.train(stand_in, tmp_path)
+
+
+def test_two_runs_in_one_folder(stand_in: ConfigDict, tmp_path: Path) -> None:
+    """The second says so; a lock file that a killed run left behind stops nobody."""
+    (tmp_path / train.LOCK_FILE).write_text("4321\n")
+    with locked(tmp_path / train.LOCK_FILE, "it", "go"):
+        with pytest.raises(UserError, match=rf"another run \(process {os.getpid()}\) is writing --workdir"):
+            train.train(stand_in, tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [train.LOCK_FILE]
+    train.train(stand_in, tmp_path)
+    assert (tmp_path / "checkpoints").is_dir() and not (tmp_path / train.LOCK_FILE).exists()
 
 
 def main(*arguments: str) -> subprocess.CompletedProcess[str]:
