@@ -8,9 +8,10 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -81,7 +82,9 @@ def make_videos(programme: Programme, out: str | os.PathLike[str], workers: int)
         if (folder / DESCRIPTION_FILE).exists():
             raise UserError(f"{folder} is a folder of records; name another with --out")
         _remove_old(folder)
-        lines = list(_each(partial(_video, programme, os.fspath(folder)), programme.clips, workers))
+        make = partial(_video, programme, os.fspath(folder))
+        with _workers(workers, programme.clips) as pool:
+            lines = list(_each(make, programme.clips, workers, pool))
         unfinished = folder / f".{MANIFEST_FILE}.{os.getpid()}.partial"
         unfinished.write_text("".join(json.dumps(line) + "\n" for line in lines))
         os.replace(unfinished, folder / MANIFEST_FILE)
@@ -124,11 +127,8 @@ def make_records(
     Raises:
         UserError: the codec cannot be loaded, or the folder cannot be written.
     """
-    from data_prep.extract.tokens import TokenExtractor, weights_hash
+    from data_prep.extract.tokens import weights_hash
 
-    tokens = TokenExtractor(codec)
-    weights = weights_hash(codec)
-    spec = RecordSpec(tokens.codebooks, tokens.codebook_size, frame_size, flow_size, codec=codec)
     settings = {
         "source": "recital",
         "clips": programme.clips,
@@ -141,16 +141,21 @@ def make_records(
     }
     manifest: list[dict[str, Any]] = []
 
-    def records() -> Iterator[tuple[str, Record]]:
+    def records(pool: ProcessPoolExecutor | None) -> Iterator[tuple[str, Record]]:
         make = partial(_record, programme, codec, frame_size, flow_size)
-        imports = ("torch", "transformers.models.encodec", "mvgen.media")
-        for line, record in _each(make, programme.clips, workers, imports):
+        for line, record in _each(make, programme.clips, workers, pool):
             split = programme.split_for(line["source_id"]) or "train"
             manifest.append(line | {"status": "used", "reason": "", "path": "", "split": split, "records": 1})
             yield split, record
 
     try:
-        return write_records(out, records(), spec, made_by(codec, weights, settings), manifest)
+        imports = ("torch", "transformers.models.encodec", "mvgen.media")
+        with _workers(workers, programme.clips, imports) as pool:
+            # A worker tells, so that this process need not load what it does not use.
+            codebooks, codebook_size = _ask(pool, _codebooks, codec)
+            spec = RecordSpec(codebooks, codebook_size, frame_size, flow_size, codec=codec)
+            made = made_by(codec, weights_hash(codec), settings)
+            return write_records(out, records(pool), spec, made, manifest)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
 
@@ -201,27 +206,43 @@ def _token_extractor(codec: str) -> Any:
     return TokenExtractor(codec)
 
 
-def _each(make: Callable[[int], Made], clips: int, workers: int, preload: tuple[str, ...] = ()) -> Iterator[Made]:
-    """``make(0) .. make(clips - 1)`` in order, by so many processes, under a progress bar."""
-    bar = partial(tqdm, total=clips, unit="clip", desc="Recital", dynamic_ncols=True)
+def _codebooks(codec: str) -> tuple[int, int]:
+    """How many, and their entries."""
+    tokens = _token_extractor(codec)
+    return tokens.codebooks, tokens.codebook_size
+
+
+@contextmanager
+def _workers(workers: int, clips: int, preload: tuple[str, ...] = ()) -> Iterator[ProcessPoolExecutor | None]:
+    """So many processes; None where this one does the work itself."""
     workers = min(workers, clips)
     if workers <= 1:
         cv2.setNumThreads(1)
-        yield from bar(map(make, range(clips)))
+        yield None
         return
     # Forked from a server that has done the long imports and nothing else.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, *preload])
     pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
     try:
-        yield from bar(_in_order(pool, make, clips, ahead=4 * workers))
+        yield pool
     except BrokenProcessPool:
         raise UserError("a worker process was killed, perhaps for want of memory; try fewer with --workers") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _in_order(pool: ProcessPoolExecutor, make: Callable[[int], Made], clips: int, ahead: int) -> Iterable[Made]:
+def _ask(pool: ProcessPoolExecutor | None, function: Callable[..., Made], *arguments: Any) -> Made:
+    return function(*arguments) if pool is None else pool.submit(function, *arguments).result()
+
+
+def _each(make: Callable[[int], Made], clips: int, workers: int, pool: ProcessPoolExecutor | None) -> Iterator[Made]:
+    """``make(0) .. make(clips - 1)`` in order, under a progress bar."""
+    made = map(make, range(clips)) if pool is None else _in_order(pool, make, clips, ahead=4 * workers)
+    yield from tqdm(made, total=clips, unit="clip", desc="Recital", dynamic_ncols=True)
+
+
+def _in_order(pool: ProcessPoolExecutor, make: Callable[[int], Made], clips: int, ahead: int) -> Iterator[Made]:
     """Results in order, with only so many clips begun before they are asked for: memory stays flat."""
     waiting = [pool.submit(make, index) for index in range(min(ahead, clips))]
     for index in range(clips):
