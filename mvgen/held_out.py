@@ -3,7 +3,7 @@
 OUT/codec/CLIP.mp4    the record's picture, and its own tokens decoded: the best that any generated token can sound
 OUT/music/CLIP.mp4    the record's picture, and the music generated from it
 OUT/video/CLIP.mp4    the picture generated from the record's first frame and tokens, with the original sound
-OUT/held_out.json     settings, retrieval on the coordinated latents, and how long each part took
+OUT/held_out.json     settings, retrieval on the coordinated latents, and how long each part took (music beside video)
 """
 
 from __future__ import annotations
@@ -91,8 +91,13 @@ def perform(
     latents: list[tuple[np.ndarray, np.ndarray]] = []
     names: list[str] = []
     count = min(limit or len(source), len(source))
-    # Most of writing is waiting for ffmpeg, so it goes on beside the next clips' generation.
-    with tqdm(total=count, desc="generating", unit="clip") as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+    # Writing goes on beside the next clips' generation, and filming beside playing: much of either is one program being
+    # compiled, or small operations, and leaves a core free.
+    with (
+        tqdm(total=count, desc="generating", unit="clip") as bar,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(1) as studio,
+    ):
         written: list[Future[None]] = []
         for records in groups(source, window, batch):
             records = records[: count - len(names)]
@@ -108,11 +113,11 @@ def perform(
             tokens = np.stack([record["tokens"] for record in records]).astype(np.int32)
             with _timed(spent, "latents"):
                 latents.append(coordinates(model, video, tokens, window))
+            filmed = studio.submit(_film, spent, model, video["frames"][:, 0], tokens, keys, filming, window)
             with _timed(spent, "music"):
                 music = generate_music(model, video, keys, sampling, window)
                 sounds = np.asarray(codec.decode(jnp.asarray(np.concatenate([music, tokens]))))
-            with _timed(spent, "video"):
-                films = generate_video(model, video["frames"][:, 0], tokens, keys, filming, window)
+            films = filmed.result()
             for at, record in enumerate(records):
                 name = f"{record['clip_id']}.mp4"
                 frames, played, decoded = video["frames"][at], sounds[at], sounds[len(records) + at]
@@ -142,6 +147,11 @@ def perform(
     partial.write_text(json.dumps(summary, indent=1) + "\n")
     os.replace(partial, out / "held_out.json")
     return summary
+
+
+def _film(spent: dict[str, float], *arguments: Any) -> np.ndarray:
+    with _timed(spent, "video"):
+        return generate_video(*arguments)
 
 
 def _original_sound(

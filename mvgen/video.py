@@ -26,11 +26,13 @@ KNOWN_LEVEL = 0.9
 class Filming:
     """How frames are drawn.
 
-    ``steps`` Euler steps; ``sound_guidance`` and ``image_guidance`` push towards what the sound, and the image, ask
-    for (Ho and Salimans 2022; two conditions as in Brooks et al. 2023); 1 is none and costs nothing.
+    ``steps`` Euler steps: two, since over four the right places were seen no more often and PSNR was no higher (the
+    network predicts the clean picture at every level). ``sound_guidance`` and ``image_guidance`` push towards what the
+    sound, and the image, ask for (Ho and Salimans 2022; two conditions as in Brooks et al. 2023); 1 is none and costs
+    nothing.
     """
 
-    steps: int = 4
+    steps: int = 2
     sound_guidance: float = 1.0
     image_guidance: float = 1.0
 
@@ -122,10 +124,14 @@ def generate_video(
     span = min(window, whole)
     last = known = scaled(patchify(jnp.asarray(image), model.config.denoiser_patch))
     film = [np.asarray(image)[:, None]]
+    # The sound is heard anew every quarter of a window: stretches in between lie near enough to its middle.
+    together = max(1, span // 4 // (length - 1))
     for number in tqdm(range(stretches), "video", disable=not progress):
         first = number * (length - 1)  # the frame known from before
-        begin = min(max(0, first - (span - length) // 2), whole - span)
-        audio = _audio(graph, state, jnp.asarray(tokens[:, clock.tokens_of(begin) : clock.tokens_of(begin + span)]))
+        if number % together == 0:
+            reach = 1 + min(together, stretches - number) * (length - 1)
+            begin = min(max(0, first - (span - reach) // 2), whole - span)
+            audio = _audio(graph, state, jnp.asarray(tokens[:, clock.tokens_of(begin) : clock.tokens_of(begin + span)]))
         stretch_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
         if number == 0:
             given_audio = own_latents(audio)[:, 0]
