@@ -15,8 +15,9 @@ import platform
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mvgen.errors import UserError, run_command
 from mvgen.evaluate import evaluate_folders, read_manifest, write_json
@@ -28,45 +29,96 @@ ROOT = Path(__file__).resolve().parent.parent
 HELD_OUT_SEED, TRAIN_SEED = 100, 1
 
 
+class Step(NamedTuple):
+    """A title, and the command after ``python -m``."""
+
+    title: str
+    command: tuple[str, ...]
+
+
 class Steps:
-    """Runs commands one after another, shows what each took, and remembers those that are done."""
+    """Runs commands, shows what each took, and remembers those that are done."""
 
     def __init__(self, out: Path):
         self.marks = out / ".done.json"
         self.done: dict[str, Any] = json.loads(self.marks.read_text()) if self.marks.is_file() else {}
 
-    def run(self, title: str, *command: str) -> None:
+    def run(self, title: str, *command: str, beside: tuple[Step, ...] = ()) -> None:
         """Runs ``python -m command``, unless the same command has been done.
 
-        Raises:
-            UserError: it failed; its own message stands above.
-        """
-        print(f"\n== {title}\n   python -m {' '.join(command)}", flush=True)
-        if self.done.get(title, {}).get("command") == list(command):
-            print(f"   done before, in {self.done[title]['seconds']:.0f} s")
-            return
-        began = time.monotonic()
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        status = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment).returncode
-        if status:
-            raise UserError(f"the step {title!r} ended with status {status}; the same command goes on from here")
-        self.keep(title, command, time.monotonic() - began)
+        Args:
+            title: what it does.
+            command: what it is.
+            beside: other steps, one after another, that run meanwhile: a step loads libraries with one core, and
+                another step can have the other one. Their output is shown at their end.
 
-    def keep(self, title: str, command: tuple[str, ...], seconds: float) -> None:
+        Raises:
+            UserError: a step failed; its own message stands above.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            aside = pool.submit(self._aside, [step for step in beside if not self._shown_as_done(step)])
+            step = Step(title, command)
+            ran = []
+            if not self._shown_as_done(step):
+                print(f"\n== {title}\n   python -m {' '.join(command)}", flush=True)
+                began = time.monotonic()
+                ran.append((step, subprocess.run(_arguments(step), cwd=ROOT, env=_environment()).returncode,
+                            time.monotonic() - began))  # fmt: skip
+            began = time.monotonic()
+            others = aside.result()
+            waited = time.monotonic() - began
+        for other, process, _ in others:
+            print(f"\n== {other.title} (meanwhile)\n   python -m {' '.join(other.command)}\n{process.stdout.rstrip()}")
+        ended = [(other, process.returncode, seconds, 0.0) for other, process, seconds in others]
+        ended += [(step, status, seconds, seconds + waited) for step, status, seconds in ran]
+        for done, status, seconds, of_all in ended:
+            if not status:
+                self._keep(done, seconds, of_all)
+        for failed, status, *_ in ended:
+            if status:
+                raise UserError(f"the step {failed.title!r} ended with status {status}; "
+                                "the same command goes on from here")  # fmt: skip
+
+    def _shown_as_done(self, step: Step) -> bool:
+        if self.done.get(step.title, {}).get("command") != list(step.command):
+            return False
+        print(f"\n== {step.title}\n   done before, in {self.done[step.title]['seconds']:.0f} s")
+        return True
+
+    def _aside(self, steps: list[Step]) -> list[tuple[Step, subprocess.CompletedProcess[str], float]]:
+        ended = []
+        for step in steps:
+            began = time.monotonic()
+            process = subprocess.run(_arguments(step), cwd=ROOT, env=_environment(), text=True,
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+            ended.append((step, process, time.monotonic() - began))
+            if process.returncode:
+                break
+        return ended
+
+    def _keep(self, step: Step, seconds: float, of_all: float) -> None:
         """Marks a step as done, and all that come after it as to be done again."""
         titles = list(self.done)
-        for later in titles[titles.index(title) :] if title in titles else []:
+        for later in titles[titles.index(step.title) :] if step.title in titles else []:
             del self.done[later]
-        self.done[title] = {"command": list(command), "seconds": seconds}
+        self.done[step.title] = {"command": list(step.command), "seconds": seconds, "of_all": of_all}
         partial = self.marks.with_suffix(".partial")
         partial.write_text(json.dumps(self.done, indent=1))
         os.replace(partial, self.marks)
-        print(f"   {seconds:.0f} s", flush=True)
+        print(f"   {step.title}: {seconds:.0f} s", flush=True)
 
     @property
     def seconds(self) -> float:
-        """What all steps took together."""
-        return sum(step["seconds"] for step in self.done.values())
+        """What all steps took together; those beside others took nothing of it."""
+        return sum(step.get("of_all", step["seconds"]) for step in self.done.values())
+
+
+def _arguments(step: Step) -> list[str]:
+    return [sys.executable, "-m", *step.command]
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def scores_of(out: Path) -> dict[str, dict[str, Any]]:
@@ -153,21 +205,27 @@ def main(argv: list[str] | None = None) -> int:
         "compose, play and film held-out clips", "data_prep", "recital", "--out", clips,
         "--clips", str(arguments.held_out_clips), "--seed", str(HELD_OUT_SEED), "--split", "test",
     )  # fmt: skip
-    steps.run("convert them", "data_prep", "convert", "--input", clips, "--out", held_out)
-    steps.run("inspect the records", "data_prep", "inspect", "--records", held_out, "--report", f"{held_out}.html")
+    convert = Step("convert them", ("data_prep", "convert", "--input", clips, "--out", held_out))
+    inspect = Step(
+        "inspect the records", ("data_prep", "inspect", "--records", held_out, "--report", f"{held_out}.html")
+    )
     steps.run(
         "render clips to learn from", "data_prep", "recital", "--records", "--out", records,
         "--clips", str(arguments.train_clips), "--seed", str(TRAIN_SEED), "--test-percent", "5",
         "--instruments", "keyboard,strings,keyboard,drums",  # the keyboard, of two voices, is hardest
+        beside=(convert, inspect),
     )  # fmt: skip
     overrides = [f"--config.data.path={records}"]
     overrides += [f"--config.train.steps={arguments.steps}"] if arguments.steps else []
     steps.run("train", "mvgen.main", f"--config={arguments.config}", f"--workdir={train}", *overrides)
+    export = Step(
+        "export", ("mvgen.export", "--checkpoint", train, "--format", "safetensors", "--out", str(out / "export"))
+    )
     steps.run(
         "perform both ways", "mvgen.generate", "records", "--checkpoint", train, "--records", held_out,
         "--out", str(out / "generated"), "--originals", clips,
+        beside=(export,),
     )  # fmt: skip
-    steps.run("export", "mvgen.export", "--checkpoint", train, "--format", "safetensors", "--out", str(out / "export"))
     print("\n== score", flush=True)
     scoring = time.monotonic()
     scores = scores_of(out)
