@@ -109,10 +109,9 @@ def stream_music(
         chunk: tokens that are drawn before they are given.
     """
     score = _Score(video, window, prompt, model.config.codebooks)
-    given = 0
-    if prompt is not None and prompt.shape[1]:
-        given = prompt.shape[1]
-        yield prompt
+    given = score.given
+    if given:
+        yield score.tokens[:, :given]
     for part, span, kept, number in score.windows():
         at = span.start
         latents, known = video_latents(model, part), jnp.asarray(score.tokens[:, span])
@@ -121,10 +120,12 @@ def stream_music(
         )
         for piece in pieces:
             score.tokens[:, at : at + piece.shape[1]] = piece
-            at = min(at + piece.shape[1], score.length)
+            at += piece.shape[1]
             if at > given:
-                yield score.tokens[:, given:at]
+                yield score.tokens[:, given : min(at, score.length)]
                 given = at
+            if given >= score.length:  # a video that does not fill its window
+                return
 
 
 class _Score:
