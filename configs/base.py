@@ -41,12 +41,19 @@ def get_config() -> ConfigDict:
     config.model.cross_attention = True  # token decoder attends to the video latents
     config.model.frame_locked = True  # each token is also given its own frame's latent
     config.model.frame_prior = True  # and what that latent alone says of the token is added to the scores
+    config.model.decoder_width = 0  # channels of the token decoder, where it is not as wide as the towers; 0: width
+    config.model.decoder_heads = 0  # its heads; 0: heads
+    config.model.decoder_hidden = 0  # inner width of its MLPs; 0: four times its channels
+    config.model.text_width = 0  # width of embedded words that it can be given beside the video; 0: it reads no text
+    config.model.cross_positions = ""  # positions of its cross-attention: none or rotary; "": as positions
+    config.model.cross_window = -1.0  # seconds it may look either way; 0: all; negative: attention_window
     config.model.denoiser_width = 128
     config.model.denoiser_layers = 3
     config.model.denoiser_heads = 4
     config.model.denoiser_patch = 8  # side of a patch of pixels in the denoiser
     config.model.denoiser_frames = 4  # frames that are denoised together
 
+    config.init_from = ""  # a MusicGen that the token decoder starts from: folder or hub name; "": none
     config.init = ConfigDict()
     config.init.codebooks = True  # token embeddings and output layers start from the codec's codebooks, if it is there
 

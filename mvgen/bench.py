@@ -2,8 +2,9 @@
 
     python -m mvgen.bench music [--size tiny|small|medium|large] [--seconds S] [--json FILE]
 
-``music``: transformers on torch and ours generate from the same random weights, greedily, the same number of tokens.
-One line a case; how each figure is taken is said in docs/musicgen.md.
+``music``: transformers on torch and ours generate from the same random weights, greedily, the same number of tokens;
+then their EnCodecs encode and decode the same sound. One line a case; how each figure is taken is said in
+docs/musicgen.md.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ import numpy as np
 
 from mvgen.checkpoint import write_json
 from mvgen.errors import UserError, run_command
+from mvgen.interop import codec_bench
+from mvgen.interop.codec_bench import CodecCase, write_codec
 from mvgen.interop.musicgen_bench import CLOCKS, SIZES, Case, bandwidth, run_ours, run_transformers, write_random
 
 SUBJECTS = ("music", "video", "train", "data")
 ENGINES = {"transformers": run_transformers, "mvgen": run_ours}
+CODEC_ENGINES = {"transformers": codec_bench.run_transformers, "mvgen": codec_bench.run_ours}
 
 
 def apart(function: Any, *arguments: Any) -> Any:
@@ -56,6 +60,27 @@ def measure_music(size: str, cases: list[Case], precisions: list[str], repeats: 
                     print(line(row), flush=True)
             for number, (theirs, ours) in enumerate(zip(*played.values(), strict=True)):
                 rows[len(rows) - len(cases) + number]["same_tokens"] = float(np.mean(theirs == ours))
+    return rows
+
+
+def measure_codec(size: str, cases: list[CodecCase], repeats: int) -> list[dict[str, Any]]:
+    """One row for each engine and case of encoding and decoding; ``same_codes`` in ours is the share that agrees."""
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        codec = apart(write_codec, Path(folder), size)
+        made: dict[str, list[np.ndarray]] = {}
+        for engine, run in CODEC_ENGINES.items():
+            results = apart(run, codec, cases, repeats)
+            made[engine] = [codes for _, codes in results]
+            for case, (figures, _) in zip(cases, results, strict=True):
+                rows.append({"engine": engine, "codec": size, "batch": case.batch, "seconds": case.seconds, **figures})
+                row = rows[-1]
+                print(
+                    f"{engine:13}{'EnCodec':10}{case.batch:6}  encodes {row['encoded_per_s']:.1f}, "
+                    f"decodes {row['decoded_per_s']:.1f} s of sound a second", flush=True,
+                )  # fmt: skip
+        for row, theirs, ours in zip(rows[len(cases) :], *made.values(), strict=True):
+            row["same_codes"] = float(np.mean(theirs == ours))
     return rows
 
 
@@ -114,13 +139,15 @@ def command(argv: list[str] | None = None) -> int:
     print(f"{given.size}, {given.seconds:g} s a request, {cores} CPU core(s)", file=sys.stderr)
     print(HEADING, flush=True)
     rows = measure_music(given.size, cases, precisions, given.repeats)
+    sounds = [CodecCase(batch, given.seconds, given.clock) for batch in whole_numbers(given.batches)]
+    codec = measure_codec(given.size, sounds, given.repeats)
     same = ", ".join(
         f"{row['same_tokens']:.2%}" for row in rows if row.get("precision") == "float32" and "same_tokens" in row
     )
     if same:
         print(f"greedy tokens equal to transformers' in float32, case by case: {same}")
     if given.json:
-        write_json(given.json, {"cores": cores, "clock": given.clock, "rows": rows})
+        write_json(given.json, {"cores": cores, "clock": given.clock, "rows": rows, "codec": codec})
     return 0
 
 

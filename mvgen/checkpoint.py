@@ -13,6 +13,7 @@ A checkpoint appears under its name only when it is whole; a run killed while it
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -26,6 +27,7 @@ from ml_collections import ConfigDict
 
 from mvgen import sharding
 from mvgen.errors import UserError
+from mvgen.models.config import MVGenConfig
 from mvgen.models.mvgen import MVGen
 from mvgen.records import RecordSpec
 from mvgen.step import Params, TrainState, abstract_model
@@ -119,6 +121,12 @@ class Checkpoints:
         self._manager.close()
 
 
+def saved_steps(workdir: Path) -> list[int]:
+    """Steps of the checkpoints in a working folder, which need not be there, in no order."""
+    folder = workdir / FOLDER
+    return [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+
+
 def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, int]:
     """Working folder and step of a checkpoint named by its working folder (the newest step) or as ``.../STEP``.
 
@@ -131,8 +139,7 @@ def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, int]:
     if given.parent.name == FOLDER and given.name.isdigit() and (given.parent.parent / CONFIG_FILE).is_file():
         return given.parent.parent, int(given.name)
     read_description(given)
-    folder = given / FOLDER
-    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+    steps = saved_steps(given)
     if not steps:
         raise UserError(f"{checkpoint} holds no checkpoint yet: {FOLDER} is empty")
     return given, max(steps)
@@ -192,7 +199,14 @@ def check_same_model(workdir: Path, config: ConfigDict, records: dict[str, Any])
     """
     before, records_before = read_description(workdir)
     pairs = [("config.seed", before.seed, config.seed)]
-    old, new = before.model.to_dict(), config.model.to_dict()
+    pairs += [("config.init_from", before.get("init_from") or "", config.init_from)]
+    # A field that was not there yet had its default.
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(MVGenConfig)
+        if field.default is not dataclasses.MISSING
+    }
+    old, new = (defaults | model.to_dict() for model in (before.model, config.model))
     pairs += [(f"config.model.{name}", old.get(name), new.get(name)) for name in sorted({*old, *new})]
     old, new = records_before["spec"], RecordSpec.from_json(records["spec"]).to_json()
     pairs += [(f"the records' {name}", old.get(name), new.get(name)) for name in sorted({*old, *new})]

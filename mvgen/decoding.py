@@ -74,7 +74,7 @@ def _begin(
     if text is not None and copies > 1:
         text = jax.tree.map(lambda *parts: jnp.concatenate(parts), text, *[text.withheld()] * (copies - 1))
     start = jnp.full((batch, decoder.config.codebooks), decoder.pad)
-    return decoder.conditioned(latents, text), Progress(start, decoder.empty_cache(copies * batch, steps))
+    return decoder.conditioned(latents, text).laid_out(), Progress(start, decoder.empty_cache(copies * batch, steps))
 
 
 def _guided(logits: Float[Array, "copies codebooks size"], sampling: Sampling, video: bool, text: bool) -> Array:

@@ -10,7 +10,11 @@ The same seed gives the same file.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -25,11 +29,21 @@ from mvgen.errors import UserError, run_command
 from mvgen.held_out import perform
 from mvgen.interop.encodec import load_encodec
 from mvgen.interop.text import embed, read_text
-from mvgen.media import probe, read_image, read_picture, read_picture_and_flow, read_sound, write_video, write_wav
+from mvgen.media import (
+    WavStream,
+    probe,
+    read_image,
+    read_picture,
+    read_picture_and_flow,
+    read_sound,
+    write_video,
+    write_wav,
+)
 from mvgen.models.codec import Codec
+from mvgen.models.codec_stream import DecodeStream
 from mvgen.models.decoder import Text
 from mvgen.models.mvgen import MVGen
-from mvgen.music import generate_music
+from mvgen.music import generate_music, stream_music
 from mvgen.records import RecordSource, RecordSpec
 from mvgen.video import Filming, generate_video
 
@@ -44,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     music.add_argument("--video", required=True, metavar="FILE", help="the performance; its own sound is not heard")
     music.add_argument(
         "--prompt-audio", metavar="FILE", help="the music's true beginning, to go on from: a sound file, or a video"
+    )
+    music.add_argument(
+        "--stream", action="store_true", help="write the sound as it is made, into a .wav or, with --out -, to stdout"
     )
     add_text(music)
     video = directions.add_parser("video", help="an image and music in, the filmed performance out")
@@ -206,7 +223,8 @@ def check_out(out: str, endings: tuple[str, ...]) -> None:
 
 def run_music(arguments: argparse.Namespace) -> None:
     """Video in, music out."""
-    check_out(arguments.out, (".mp4", ".wav"))
+    if not (arguments.stream and arguments.out == "-"):
+        check_out(arguments.out, (".wav",) if arguments.stream else (".mp4", ".wav"))
     sampling = sampling_of(arguments)
     model, config, spec = load_model(arguments.checkpoint)
     codec = load_codec(spec)
@@ -220,15 +238,53 @@ def run_music(arguments: argparse.Namespace) -> None:
             f"nothing to play of a video of {frames / clock.FRAME_RATE:g} s"
         )
     keys = jax.random.split(jax.random.key(arguments.seed), 1)
+    if arguments.stream:
+        pieces = stream_music(model, video, keys, sampling, window_frames(config), text=text, prompt=prompt)
+        write_stream(arguments.out, pieces, codec, frames)
+        return
     tokens = generate_music(
         model, video, keys, sampling, window_frames(config), text=text, prompt=prompt, progress=True
     )  # fmt: skip
     sound = np.asarray(codec.decode(jnp.asarray(tokens)))[0]
+    check_sound(sound)
     if arguments.out.lower().endswith(".wav"):
         write_wav(arguments.out, sound, codec.sampling_rate)
     else:
         film = video["frames"][0]
         write_video(arguments.out, film, sound, codec.sampling_rate, scale=shown(film))
+
+
+def write_stream(out: str, pieces: Iterator[np.ndarray], codec: Codec, frames: int) -> None:
+    """Writes the sound of tokens as they come, and says on stderr when the first and the last of it was there.
+
+    Args:
+        out: a .wav, or "-" for stdout.
+        pieces: tokens ``[1, some, codebooks]``, two a frame in all.
+        codec: theirs.
+        frames: of the video, which say how long the sound will be.
+    """
+    began = time.monotonic()
+    first: float | None = None
+    decoder = DecodeStream(codec)
+    samples = clock.samples_of(frames, codec.sampling_rate)
+    with WavStream(sys.stdout.buffer if out == "-" else out, codec.sampling_rate, samples) as file:
+        for tokens in itertools.chain(pieces, [None]):
+            nothing = np.zeros((1, 0, codec.codebooks), np.int32)
+            sound = decoder.push(nothing if tokens is None else tokens, last=tokens is None)[0]
+            check_sound(sound)
+            file.write(sound)
+            if first is None and len(sound):
+                first = time.monotonic() - began
+                length = len(sound) / codec.sampling_rate
+                print(f"first sound ({length:.2f} s of it) after {first:.2f} s, compiling included", file=sys.stderr)
+    took, length = time.monotonic() - began, samples / codec.sampling_rate
+    print(f"{length:g} s of sound in {took:.2f} s", file=sys.stderr)
+
+
+def check_sound(sound: np.ndarray) -> None:
+    """Raises ``UserError`` for samples that no file should hold."""
+    if not np.isfinite(sound).all():
+        raise UserError("the sound made holds samples that are not finite numbers: the codec's weights are damaged")
 
 
 def run_video(arguments: argparse.Namespace) -> None:
@@ -268,7 +324,8 @@ def main(argv: list[str] | None = None) -> int:
     add_arguments(parser)
     arguments = parser.parse_args(argv)
     {"music": run_music, "video": run_video, "records": run_records}[arguments.direction](arguments)
-    print(arguments.out)
+    if arguments.out != "-":
+        print(arguments.out)
     return 0
 
 

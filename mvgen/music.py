@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from tqdm import tqdm
 
 from mvgen import clock
-from mvgen.decoding import Sampling, decode
+from mvgen.decoding import Sampling, decode, stream
 from mvgen.models.decoder import Text
 from mvgen.models.mvgen import MVGen, tower_input
 from mvgen.models.patches import patchify, scaled
@@ -77,25 +78,83 @@ def generate_music(
 
     Returns:
         Two tokens a frame, exactly.
+
+    Raises:
+        ValueError: the prompt is longer than the music.
     """
-    frames = video["frames"].shape[1]
-    total = clock.tokens_of(max(frames, window))
-    tokens = np.zeros((len(video["frames"]), total, model.config.codebooks), np.int32)
-    given = 0
-    if prompt is not None:
-        given = prompt.shape[1]
-        if given > clock.tokens_of(frames):
-            raise ValueError(f"a prompt of {given} tokens is longer than the music, {clock.tokens_of(frames)}")
-        tokens[:, :given] = prompt
-    for number, (start, known) in enumerate(tqdm(windows_over(frames, window), "music", disable=not progress)):
-        part = {name: jnp.asarray(_stretch(values, start, window)) for name, values in video.items()}
-        span = slice(clock.tokens_of(start), clock.tokens_of(start + window))
-        kept = max(clock.tokens_of(known), given - span.start)
-        if kept >= clock.tokens_of(window):
-            continue  # all of it is given
-        window_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-        tokens[:, span] = decode(
-            model.decoder, video_latents(model, part), window_keys, sampling,
-            jnp.asarray(tokens[:, span]), kept, text=text,
+    score = _Score(video, window, prompt, model.config.codebooks)
+    for part, span, kept, number in score.windows(progress):
+        score.tokens[:, span] = decode(
+            model.decoder, video_latents(model, part), _window_keys(keys, number), sampling,
+            jnp.asarray(score.tokens[:, span]), kept, text=text,
         )  # fmt: skip
-    return tokens[:, : clock.tokens_of(frames)]
+    return score.tokens[:, : score.length]
+
+
+def stream_music(
+    model: MVGen,
+    video: dict[str, UInt8[np.ndarray, "batch frames ..."]],
+    keys: Array,
+    sampling: Sampling,
+    window: int,
+    *,
+    text: Text | None = None,
+    prompt: Int[np.ndarray, "batch known codebooks"] | None = None,
+    chunk: int = clock.TOKEN_RATE // 2,
+) -> Iterator[Int[np.ndarray, "batch some codebooks"]]:
+    """Plays the same music as :func:`generate_music`, and gives its tokens as they come.
+
+    Args:
+        model, video, keys, sampling, window, text, prompt: see :func:`generate_music`.
+        chunk: tokens that are drawn before they are given.
+    """
+    score = _Score(video, window, prompt, model.config.codebooks)
+    given = score.given
+    if given:
+        yield score.tokens[:, :given]
+    for part, span, kept, number in score.windows():
+        at = span.start
+        latents, known = video_latents(model, part), jnp.asarray(score.tokens[:, span])
+        pieces = stream(
+            model.decoder, latents, _window_keys(keys, number), sampling, known, kept, text=text, chunk=chunk
+        )
+        for piece in pieces:
+            score.tokens[:, at : at + piece.shape[1]] = piece
+            at += piece.shape[1]
+            if at > given:
+                yield score.tokens[:, given : min(at, score.length)]
+                given = at
+            if given >= score.length:  # a video that does not fill its window
+                return
+
+
+class _Score:
+    """The tokens of a piece of music while its windows are filled, in their order."""
+
+    def __init__(self, video: dict[str, np.ndarray], window: int, prompt: np.ndarray | None, codebooks: int):
+        self.video, self.window = video, window
+        self.frames = video["frames"].shape[1]
+        self.length = clock.tokens_of(self.frames)
+        total = clock.tokens_of(max(self.frames, window))
+        self.tokens = np.zeros((len(video["frames"]), total, codebooks), np.int32)
+        self.given = 0 if prompt is None else prompt.shape[1]
+        if self.given > self.length:
+            raise ValueError(f"a prompt of {self.given} tokens is longer than the music, {self.length}")
+        if prompt is not None:
+            self.tokens[:, : self.given] = prompt
+
+    def windows(self, progress: bool = False) -> Iterator[tuple[dict[str, Array], slice, int, int]]:
+        """Video of a window, where its tokens lie, how many of them are known, and its number; none that is known."""
+        found = windows_over(self.frames, self.window)
+        for number, (start, known) in enumerate(tqdm(found, "music", disable=not progress)):
+            span = slice(clock.tokens_of(start), clock.tokens_of(start + self.window))
+            kept = max(clock.tokens_of(known), self.given - span.start)
+            if kept >= clock.tokens_of(self.window):
+                continue
+            part = {name: jnp.asarray(_stretch(values, start, self.window)) for name, values in self.video.items()}
+            yield part, span, kept, number
+
+
+def _window_keys(keys: Array, number: int) -> Array:
+    """One key a request for the number-th window."""
+    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)

@@ -18,7 +18,7 @@ from mvgen.losses import LossConfig, Phase, total_loss
 from mvgen.models.config import MVGenConfig
 from mvgen.models.mvgen import MVGen
 from mvgen.records import RecordSpec
-from mvgen.start import read_codebooks, start_from_codebooks
+from mvgen.start import read_codebooks, read_start, start_from_codebooks
 
 Params = dict[Any, Any]
 """Nested dict of parameters, as ``nnx.to_pure_dict`` gives it; float32."""
@@ -56,7 +56,8 @@ class Program:
         graphdef: the model without its parameters; ``nnx.merge(graphdef, params)`` is the model.
         abstract: the state's shapes, types and shardings.
         batch_sharding: where a batch goes.
-        init: makes the first state, sharded from the beginning.
+        read_start: what ``config.init_from`` gives the token decoder, in host memory; ``None`` where it names nothing.
+        init: makes the first state from that, sharded from the beginning; reads it where it is not given.
         phases: what is compiled for which steps: (first step, ``(state, batch) -> (state, metrics)``), in order; the
             given state's memory is used up.
         evaluate: ``(params, batch, number) -> metrics`` of the number-th (int32) evaluation batch.
@@ -66,7 +67,8 @@ class Program:
     graphdef: nnx.GraphDef
     abstract: TrainState
     batch_sharding: NamedSharding
-    init: Callable[[], TrainState]
+    read_start: Callable[[], Params | None]
+    init: Callable[..., TrainState]
     phases: tuple[tuple[int, Any], ...]
     evaluate: Any
 
@@ -154,12 +156,14 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         opt_state = {part: optimizer.init(values) for part, values in split_parts(params).items()}
         return TrainState(zero, zero, params, jax.tree.map(jnp.copy, params), opt_state)
 
-    def init() -> TrainState:
+    def made(weights: Params | None) -> TrainState:
         params = nnx.to_pure_dict(nnx.state(make_model(config, spec), nnx.Param))
         codebooks = read_codebooks(spec) if config.init.codebooks else None
         if codebooks is not None:
             key = jax.random.fold_in(jax.random.key(config.seed), PROJECTION)
             params = start_from_codebooks(params, codebooks, key)
+        if weights is not None:
+            params["decoder"] = _overlaid(weights, params["decoder"])
         return first_state(params)
 
     def step(state: TrainState, batch: dict[str, jax.Array], phase: Phase) -> tuple[TrainState, Metrics]:
@@ -207,6 +211,22 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
     shapes = jax.eval_shape(first_state, param_shapes)
     placed = sharding.shardings(shapes, mesh)
     abstract = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes, placed)
+    # Runs once: not worth optimising, and on CPUs it compiles in half the time. The weights are an argument, since as
+    # constants of the program they would be compiled with it.
+    init = jax.jit(made, out_shardings=placed, compiler_options={"xla_backend_optimization_level": 0})
+
+    def read() -> Params | None:
+        return read_start(config, spec, param_shapes.get("decoder", {}))
+
+    def first(weights: Params | None = None) -> TrainState:
+        weights = read() if weights is None else weights
+        if weights is not None:  # each device is given its share alone
+            weights = jax.tree.map(
+                lambda x, at: None if x is None else jax.device_put(x, at), weights, placed.params["decoder"],
+                is_leaf=lambda x: x is None,
+            )  # fmt: skip
+        return init(weights)
+
     everywhere = NamedSharding(mesh, jax.sharding.PartitionSpec())
     batch_at = sharding.batch_sharding(mesh)
     return Program(
@@ -214,8 +234,8 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         graphdef=graphdef,
         abstract=abstract,
         batch_sharding=batch_at,
-        # Runs once: not worth optimising, and on CPUs it compiles in half the time.
-        init=jax.jit(init, out_shardings=placed, compiler_options={"xla_backend_optimization_level": 0}),
+        read_start=read,
+        init=first,
         phases=tuple(
             (
                 phase.begins,
@@ -230,3 +250,8 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         ),
         evaluate=jax.jit(evaluate, in_shardings=(placed.ema, batch_at, everywhere), out_shardings=everywhere),
     )
+
+
+def _overlaid(weights: Params, params: Params) -> Params:
+    """The parameters, with ``weights`` wherever these are not ``None``."""
+    return jax.tree.map(lambda new, old: old if new is None else new, weights, params, is_leaf=lambda x: x is None)

@@ -30,6 +30,7 @@ from mvgen.checkpoint import (
     check_same_model,
     find,
     load_params,
+    saved_steps,
     write_description,
 )
 from mvgen.errors import UserError
@@ -63,6 +64,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     leader = jax.process_index() == 0
     if (workdir / CONFIG_FILE).is_file():
         check_same_model(workdir, config, description)
+    # Before anything is written: weights that do not fit are an error of the command line.
+    weights = None if saved_steps(workdir) else program.read_start()
 
     with ExitStack() as stack:
         try:
@@ -86,7 +89,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         pool = stack.enter_context(ThreadPoolExecutor())
         phases = compile_phases(config, program, windows, first, pool)
         judge = pool.submit(compile_evaluation(config, program, held_out)) if held_out else None
-        state, position = start(program, checkpoints, len(windows))
+        state, position = start(program, checkpoints, len(windows), weights)
+        weights = None  # host memory
         phases[0][1].result()
         examples = batches_of(config, windows, position["next_example"])
         stack.callback(examples.close)
@@ -249,15 +253,17 @@ def compile_evaluation(config: ConfigDict, program: Program, windows: data.Windo
     return program.evaluate.lower(program.abstract.ema, abstract_batch(config, windows, program), number).compile
 
 
-def start(program: Program, checkpoints: Checkpoints, records: int) -> tuple[TrainState, dict[str, Any]]:
-    """State and position of the newest checkpoint, or of a new run.
+def start(
+    program: Program, checkpoints: Checkpoints, records: int, weights: Params | None = None
+) -> tuple[TrainState, dict[str, Any]]:
+    """State and position of the newest checkpoint, or of a new run (``weights``: what ``config.init_from`` gave).
 
     The position is JSON: ``next_example`` of the endless run, ``seconds`` that the run has taken, and the number of
     ``records``, whose order would change with it.
     """
     step = checkpoints.latest()
     if step is None:
-        return program.init(), {"next_example": 0, "seconds": 0.0, "records": records}
+        return program.init(weights), {"next_example": 0, "seconds": 0.0, "records": records}
     state, position = checkpoints.restore(step, program.abstract)
     if position["records"] != records:
         print(f"warning: there were {position['records']} records, now there are {records}; their order is another",

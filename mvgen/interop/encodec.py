@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from mvgen.errors import UserError
+from mvgen.interop.hub import hub_folder, is_hub_name
 from mvgen.models.codec import Codec, CodecConfig, Convolution, EncodecNetwork, Recurrence, TransposedConvolution
 
 PACKAGED = ("encodec_tiny",)
@@ -23,20 +24,39 @@ TRAINING_STATE = ("inited", "cluster_size", "embed_avg")
 """What a codebook keeps for its own training; nothing here reads it."""
 
 
-def codec_folder(name: str) -> str:
-    """The folder of a packaged codec's name, or the folder itself; :class:`UserError` if there is none."""
-    folder = str(resources.files("mvgen.codecs") / name) if name in PACKAGED else name
-    if not os.path.isdir(folder):
-        raise UserError(f"no codec {name!r}: neither a packaged one ({', '.join(PACKAGED)}) nor a folder")
-    return folder
+HUB = {"encodec_32khz": "facebook/encodec_32khz"}
+"""Presets that the hub's client fetches, or finds among what it has fetched: MusicGen's own codec."""
+
+FILES = ("config.json", "model.safetensors")
+"""What is read of a codec."""
+
+
+def codec_folder(name: str, fetch: bool = True) -> str:
+    """The folder of a codec: a packaged one, a folder itself, or a preset or name of the hub.
+
+    Only presets are fetched (unless ``fetch`` is False): names in records are others' words, and a name of the hub
+    counts where its files were fetched before.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name in PACKAGED:
+        return str(resources.files("mvgen.codecs") / name)
+    if os.path.isdir(name):
+        return name
+    if name in HUB:
+        return str(hub_folder(HUB[name], FILES, cached=not fetch))
+    if is_hub_name(name):
+        return str(hub_folder(name, FILES, cached=True))
+    raise UserError(f"no codec {name!r}: neither a preset ({', '.join((*PACKAGED, *HUB))}) nor a folder")
 
 
 def load_encodec(name: str) -> Codec:
     """Loads a codec.
 
     Args:
-        name: "encodec_tiny", or a folder with ``config.json`` and ``model.safetensors`` as ``save_pretrained`` of
-            transformers' ``EncodecModel`` writes them.
+        name: "encodec_tiny", "encodec_32khz" (fetched when it is not there), or a folder with ``config.json`` and
+            ``model.safetensors`` as ``save_pretrained`` of transformers' ``EncodecModel`` writes them.
 
     Raises:
         UserError: no such folder or file, another architecture, or tensors that are missing, too many or of another
@@ -58,12 +78,13 @@ def load_encodec(name: str) -> Codec:
 
 
 def load_codebooks(name: str) -> np.ndarray:
-    """The codebooks of a codec alone, float32 ``[codebooks, entries, dim]``; ``name`` as for :func:`load_encodec`.
+    """The codebooks of a codec alone, float32 ``[codebooks, entries, dim]``; ``name`` as for :func:`load_encodec`, but
+    nothing is fetched.
 
     Raises:
         UserError: no such folder or file, or no codebooks in it.
     """
-    path = os.path.join(codec_folder(name), "model.safetensors")
+    path = os.path.join(codec_folder(name, fetch=False), "model.safetensors")
     books: list[np.ndarray] = []
     try:
         with safe_open(path, framework="numpy") as tensors:

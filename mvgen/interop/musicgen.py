@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 
 from mvgen.errors import UserError
 from mvgen.interop.encodec import fill
+from mvgen.interop.hub import hub_folder, is_hub_name
 from mvgen.models.codec import Codec, CodecConfig, EncodecNetwork
 from mvgen.models.config import DecoderConfig
 from mvgen.models.decoder import TokenDecoder
@@ -257,6 +258,8 @@ def start_from_musicgen(params: Params, decoder: DecoderConfig, files: MusicgenF
         theirs, ours = getattr(files.config, name), getattr(decoder, name)
         if theirs != ours:
             raise UserError(f"{files.source} is a MusicGen with {name} {theirs}, and {said} is {ours}; make them equal")
+    if not decoder.cross_attention:
+        raise UserError(f"{files.source} has cross-attention: set config.model.cross_attention to True")
     if decoder.text_width not in (0, files.config.text_width):
         raise UserError(
             f"{files.source} reads text of width {files.config.text_width}, and config.model.text_width is "
@@ -303,17 +306,9 @@ def _folder(source: str) -> Path:
     """The folder itself, or where the hub's client has put the model of that name."""
     if os.path.isdir(source):
         return Path(source)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or source.startswith("."):
+    if not is_hub_name(source):
         raise UserError(f"no MusicGen at {source}: neither a folder nor a hub's name such as facebook/musicgen-small")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise UserError(f"to fetch {source} install transformers (pip install -e .[prep]), or name a folder") from None
-    try:
-        return Path(snapshot_download(source, allow_patterns=list(FILES)))
-    except Exception as error:  # the client raises whatever its network library has
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"cannot fetch {source}: {said}; download it elsewhere and name its folder") from None
+    return hub_folder(source, FILES)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

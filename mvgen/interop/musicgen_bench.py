@@ -77,7 +77,7 @@ def bandwidth(clock: str = "wall", size: int = 1 << 27, repeats: int = 5) -> flo
     """Bytes a second that a copy of ``size`` bytes reads and writes together, on the first device; the best of some."""
     copy = jax.jit(lambda x: x + 1)
     values = copy(jnp.zeros(size // 4, jnp.float32)).block_until_ready()
-    return 2 * size / min(_timed(lambda: copy(values).block_until_ready(), clock)[0] for _ in range(repeats))
+    return 2 * size / min(timed(lambda: copy(values).block_until_ready(), clock)[0] for _ in range(repeats))
 
 
 def bytes_per_step(config: DecoderConfig, case: Case) -> float:
@@ -122,7 +122,7 @@ def run_ours(folder: str, cases: list[Case], precision: str, repeats: int) -> li
 
         first_sound()
         figures, tokens = _figures(play, case, repeats)
-        figures["first_sound_s"] = min(_timed(first_sound, case.clock)[0] for _ in range(repeats))
+        figures["first_sound_s"] = min(timed(first_sound, case.clock)[0] for _ in range(repeats))
         figures["load_s"] = loaded
         figures["bytes_per_step"] = bytes_per_step(musicgen.decoder.config, case)
         results.append((figures, tokens))
@@ -177,7 +177,7 @@ def run_transformers(folder: str, cases: list[Case], precision: str, repeats: in
             with torch.no_grad():
                 codec.decode(codes, [None]).audio_values.cpu()
 
-        sounding = min(_timed(sound, case.clock)[0] for _ in range(repeats + 1))  # the first warms up
+        sounding = min(timed(sound, case.clock)[0] for _ in range(repeats + 1))  # the first warms up
         figures["first_sound_s"] = figures["seconds"] + sounding
         figures["load_s"] = loaded
         figures["bytes_per_step"] = bytes_per_step(sizes, case)
@@ -187,9 +187,9 @@ def run_transformers(folder: str, cases: list[Case], precision: str, repeats: in
 
 def _figures(play: Callable[[], np.ndarray], case: Case, repeats: int) -> Result:
     """The first call apart (it compiles), then the best of ``repeats``."""
-    warm_up, tokens = _timed(play, case.clock)
+    warm_up, tokens = timed(play, case.clock)
     _forget_peak()
-    took = min(_timed(play, case.clock)[0] for _ in range(repeats))
+    took = min(timed(play, case.clock)[0] for _ in range(repeats))
     steps = delay.steps(case.tokens, tokens.shape[2])
     return {
         "seconds": took, "first_call_s": warm_up, "steps_per_s": steps / took,
@@ -198,7 +198,8 @@ def _figures(play: Callable[[], np.ndarray], case: Case, repeats: int) -> Result
     }, tokens  # fmt: skip
 
 
-def _timed(call: Callable[[], Any], clock: str) -> tuple[float, Any]:
+def timed(call: Callable[[], Any], clock: str) -> tuple[float, Any]:
+    """Seconds of a call by one of ``CLOCKS``, and what it returned."""
     started = CLOCKS[clock]()
     found = call()
     return CLOCKS[clock]() - started, found

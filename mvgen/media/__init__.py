@@ -4,10 +4,11 @@ from mvgen.media.flow import optical_flow
 from mvgen.media.picture import frames_and_flow, read_image, read_picture, read_picture_and_flow, working_size
 from mvgen.media.probe import MediaInfo, probe, span
 from mvgen.media.sound import read_sound
-from mvgen.media.write import write_video, write_wav
+from mvgen.media.write import WavStream, write_video, write_wav
 
 __all__ = [
     "MediaInfo",
+    "WavStream",
     "frames_and_flow",
     "optical_flow",
     "probe",

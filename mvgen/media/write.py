@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import struct
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import IO
 
 import av
 import av.codec.context
@@ -110,9 +112,59 @@ def write_wav(path: str | os.PathLike[str], sound: np.ndarray, sample_rate: int)
     """Writes 16-bit mono WAV, atomically. ``sound``: float32 ``[n]`` in [-1, 1] (clipped)."""
     if sound.ndim != 1:
         raise ValueError(f"sound must be [n], not {sound.shape}")
-    samples = np.rint(np.clip(sound, -1, 1) * 32767).astype("<i2")
     with _replacing(path) as partial, wave.open(str(partial), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate)
-        file.writeframes(samples.tobytes())
+        file.writeframes(_samples(sound))
+
+
+def _samples(sound: np.ndarray) -> bytes:
+    """16 bits each, little-endian."""
+    return np.rint(np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes()
+
+
+class WavStream:
+    """16-bit mono WAV of a length that is known beforehand, written piece by piece, so that it can be heard meanwhile.
+
+    As a context it closes the file, or removes it where an error ended the work. Unlike elsewhere the file has its name
+    from the beginning.
+
+    Args:
+        out: a path, or a binary stream that need not be seekable.
+        sample_rate: of the sound.
+        samples: how many there will be; the header says so.
+    """
+
+    def __init__(self, out: str | os.PathLike[str] | IO[bytes], sample_rate: int, samples: int):
+        self.path = Path(out) if isinstance(out, (str, os.PathLike)) else None
+        self.left = samples
+        try:
+            self._out: IO[bytes] = open(out, "wb") if isinstance(out, (str, os.PathLike)) else out
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
+        size = 2 * samples
+        # RIFF's header: chunks of 16 bytes that say the form (PCM, 1 channel, 16 bits), and of the samples.
+        header = struct.pack(
+            "<4sI4s4sIHHII", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate
+        )
+        self._out.write(header + struct.pack("<HH4sI", 2, 16, b"data", size))
+
+    def write(self, sound: np.ndarray) -> None:
+        """The next piece, float32 ``[n]`` in [-1, 1] (clipped). Raises ``ValueError`` beyond the length."""
+        if len(sound) > self.left:
+            raise ValueError(f"{len(sound)} samples more, and {self.left} are left")
+        self.left -= len(sound)
+        self._out.write(_samples(sound))
+        self._out.flush()
+
+    def __enter__(self) -> WavStream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.path is not None:
+            self._out.close()
+            if kind is not None or self.left:
+                self.path.unlink(missing_ok=True)
+        if kind is None and self.left:
+            raise ValueError(f"{self.left} samples are missing")

@@ -173,15 +173,26 @@ class Recurrence(nnx.Module):
         self.silent = False
 
     def __call__(self, x: Float[Array, "B n D"]) -> Float[Array, "B n D"]:
+        return self.advance(x, self.start(x.shape[0]))[0]
+
+    def start(self, batch: int) -> Float[Array, "layers 2 B D"]:
+        """State and cell of every layer before anything was heard."""
+        layers, dimension = self.biases.shape[0], self.biases.shape[1] // 4
+        return jnp.zeros((layers, 2, batch, dimension), self.biases.dtype)
+
+    def advance(self, x: Float[Array, "B n D"], states: Float[Array, "layers 2 B D"]) -> tuple[Array, Array]:
+        """Goes on from ``states``; the result for ``x``, and the states after it."""
         if self.silent:
-            return x
-        made = x
+            return x, states
+        made, after = x, []
         for layer in range(self.biases.shape[0]):
-            made = self._layer(made, self.input_kernels[layer], self.state_kernels[layer], self.biases[layer])
-        return made + x
+            weights = self.input_kernels[layer], self.state_kernels[layer], self.biases[layer]
+            made, state = self._layer(made, *weights, states[layer])
+            after.append(state)
+        return made + x, jnp.stack(after)
 
     @staticmethod
-    def _layer(x: Array, input_kernel: Array, state_kernel: Array, bias: Array) -> Array:
+    def _layer(x: Array, input_kernel: Array, state_kernel: Array, bias: Array, start: Array) -> tuple[Array, Array]:
         drive = jnp.einsum("bnd,dg->nbg", x, input_kernel, precision=HIGHEST) + bias
 
         def advance(carry: tuple[Array, Array], drive_now: Array) -> tuple[tuple[Array, Array], Array]:
@@ -192,9 +203,8 @@ class Recurrence(nnx.Module):
             state = jax.nn.sigmoid(show) * jnp.tanh(cell)
             return (state, cell), state
 
-        start = jnp.zeros((x.shape[0], x.shape[2]), x.dtype)
-        _, states = lax.scan(advance, (start, start), drive)
-        return states.transpose(1, 0, 2)
+        end, states = lax.scan(advance, (start[0], start[1]), drive)
+        return states.transpose(1, 0, 2), jnp.stack(end)
 
 
 class ResidualBlock(nnx.Module):
@@ -284,10 +294,14 @@ class EncodecNetwork(nnx.Module):
 
     def decode(self, codes: Int[Array, "B T K"]) -> Float[Array, "B n"]:
         """Sound from the sum of the entries."""
+        return self.decoder(self.latents(codes))[:, :, 0]
+
+    def latents(self, codes: Int[Array, "B T K"]) -> Float[Array, "B T D"]:
+        """The sum of the entries."""
         latents = self.entries[0][codes[:, :, 0]]
         for level in range(1, codes.shape[-1]):
             latents = latents + self.entries[level][codes[:, :, level]]
-        return self.decoder(latents)[:, :, 0]
+        return latents
 
 
 class Codec:
@@ -299,7 +313,7 @@ class Codec:
 
     Attributes:
         sampling_rate: samples a second. codebooks: tokens per time step. codebook_size: entries of each codebook.
-        hop: samples a time step.
+        hop: samples a time step. graph, state: the network, split.
     """
 
     def __init__(self, network: EncodecNetwork, name: str):
@@ -307,7 +321,8 @@ class Codec:
         self.name, self.config = name, config
         self.sampling_rate, self.hop = config.sampling_rate, config.hop
         self.codebooks, self.codebook_size = config.codebooks, config.codebook_size
-        graph, self._state = nnx.split(network)
+        graph, self.state = nnx.split(network)
+        self.graph = graph
         # Weights are an argument, not a constant: constants of this size slow compilation down.
         self._encode = jax.jit(lambda state, sound: nnx.merge(graph, state).encode(sound))
         self._decode = jax.jit(lambda state, codes: nnx.merge(graph, state).decode(codes))
@@ -322,7 +337,7 @@ class Codec:
             raise UserError(f"sound must be [batch, samples] with at least one sample, not {tuple(sound.shape)}")
         if not np.isfinite(np.asarray(sound)).all():
             raise UserError("the sound has samples that are not finite numbers")
-        return self._encode(self._state, jnp.asarray(sound, jnp.float32))
+        return self._encode(self.state, jnp.asarray(sound, jnp.float32))
 
     def decode(self, codes: Int[Array, "B T K"] | np.ndarray) -> Float[Array, "B n"]:
         """Sound of tokens: ``[B, T, codebooks]``, or fewer of the first codebooks, to float32 ``[B, T hop]``.
@@ -330,9 +345,12 @@ class Codec:
         Raises:
             UserError: a token lies outside the codebook (as special tokens of the language model do).
         """
+        self.check(np.asarray(codes))
+        return self._decode(self.state, jnp.asarray(codes, jnp.int32))
+
+    def check(self, codes: np.ndarray) -> None:
+        """Raises ``UserError`` for what :meth:`decode` cannot take."""
         if codes.ndim != 3 or codes.shape[1] == 0 or not 1 <= codes.shape[2] <= self.codebooks:
             raise UserError(f"tokens must be [batch, time, up to {self.codebooks}], not {tuple(codes.shape)}")
-        values = np.asarray(codes)
-        if values.min() < 0 or values.max() >= self.codebook_size:
-            raise UserError(f"tokens must lie in 0 to {self.codebook_size - 1}, not {values.min()} to {values.max()}")
-        return self._decode(self._state, jnp.asarray(codes, jnp.int32))
+        if codes.min() < 0 or codes.max() >= self.codebook_size:
+            raise UserError(f"tokens must lie in 0 to {self.codebook_size - 1}, not {codes.min()} to {codes.max()}")

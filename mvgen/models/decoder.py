@@ -18,7 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from mvgen import clock, delay
-from mvgen.models.attention import Attention, Mlp
+from mvgen.models.attention import Attention, Mlp, laid_out
 from mvgen.models.config import DecoderConfig
 from mvgen.models.positions import musicgen_sinusoid, within
 from mvgen.models.prior import FramePrior
@@ -51,6 +51,10 @@ class Condition(NamedTuple):
     step_seconds: Float[Array, " steps"] | None
     prior: Float[Array, "batch steps codebooks size"] | None
 
+    def laid_out(self) -> Condition:
+        """For steps that are taken one by one: keys and values as :func:`mvgen.models.attention.laid_out` lays them."""
+        return self._replace(keys_values=[laid_out(*pair) for pair in self.keys_values])
+
 
 def layer_norm(width: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
     """MusicGen's norm; the variance is taken in two passes, as torch takes it."""
@@ -78,13 +82,18 @@ class DecoderLayer(nnx.Module):
         context: tuple[Array, Array] | None,
         context_mask: Array | None,
         step_seconds: Array | None,
+        one: bool = False,
     ) -> Array:
-        """``keys`` and ``values`` are those of all steps that ``x`` may see, its own among them."""
-        x = x + self.attention.attend(self.attention.queries(self.norm_self(x)), keys, values, mask)
+        """``keys`` and ``values`` are those of all steps that ``x`` may see, its own among them.
+
+        With ``one``, ``x`` is a single step, and keys and values, those of ``context`` too, are laid out for it.
+        """
+        attend = Attention.attend_one if one else Attention.attend
+        x = x + attend(self.attention, self.attention.queries(self.norm_self(x)), keys, values, mask)
         if self.cross is not None and context is not None:
             assert self.norm_cross is not None
             queries = self.cross.queries(self.norm_cross(x), step_seconds)
-            x = x + self.cross.attend(queries, *context, context_mask)
+            x = x + attend(self.cross, queries, *context, context_mask)
         return x + self.mlp(self.norm_mlp(x), approximate=False)
 
 
@@ -194,19 +203,23 @@ class TokenDecoder(nnx.Module):
         return self.logits(x, None if condition.prior is None else condition.prior[:, :length])
 
     def empty_cache(self, batch: int, steps: int) -> list[tuple[Array, Array]]:
-        """Keys and values of no step yet, per layer ``[batch, steps, heads, dim]``."""
-        shape = (batch, steps, self.config.heads, self.config.width // self.config.heads)
-        zeros = jnp.zeros(shape, self.config.compute_dtype)
-        return [(zeros, zeros) for _ in self.layers]
+        """Per layer keys ``[batch, heads, dim, steps]`` and values ``[batch, heads, steps, dim]`` of no step yet."""
+        heads, dim = self.config.heads, self.config.width // self.config.heads
+        dtype = self.config.compute_dtype
+        keys, values = jnp.zeros((batch, heads, dim, steps), dtype), jnp.zeros((batch, heads, steps, dim), dtype)
+        return [(keys, values) for _ in self.layers]
 
     def step(
         self, column: Int[Array, "batch codebooks"], step: Array, cache: list[tuple[Array, Array]], condition: Condition
     ) -> tuple[Float[Array, "batch codebooks size"], list[tuple[Array, Array]]]:
-        """One cached step: equals row ``step`` of the full pass over the columns written so far."""
+        """One cached step: equals row ``step`` of the full pass over the columns written so far.
+
+        ``condition`` is laid out for steps (:meth:`Condition.laid_out`).
+        """
         x = self.embed(column[:, None], step)
         if condition.locked is not None:
             x = x + jax.lax.dynamic_slice_in_dim(condition.locked, step, 1, axis=1)
-        seen = (jnp.arange(cache[0][0].shape[1]) <= step)[None, :]
+        seen = (jnp.arange(cache[0][0].shape[3]) <= step)[None, :]
         mask, seconds = condition.mask, condition.step_seconds
         if mask is not None and mask.shape[2] > 1:
             mask = jax.lax.dynamic_slice_in_dim(mask, step, 1, axis=2)
@@ -214,12 +227,12 @@ class TokenDecoder(nnx.Module):
             seconds = jax.lax.dynamic_slice_in_dim(seconds, step, 1)
         grown = []
         for number, (layer, (keys, values)) in enumerate(zip(self.layers, cache, strict=True)):
-            key, value = layer.attention.keys_values(layer.norm_self(x))
-            keys = jax.lax.dynamic_update_slice_in_dim(keys, key, step, axis=1)
-            values = jax.lax.dynamic_update_slice_in_dim(values, value, step, axis=1)
+            key, value = laid_out(*layer.attention.keys_values(layer.norm_self(x)))
+            keys = jax.lax.dynamic_update_slice_in_dim(keys, key, step, axis=3)
+            values = jax.lax.dynamic_update_slice_in_dim(values, value, step, axis=2)
             grown.append((keys, values))
             context = condition.keys_values[number] if condition.keys_values else None
-            x = layer(x, keys, values, seen, context, mask, seconds)
+            x = layer(x, keys, values, seen, context, mask, seconds, one=True)
         prior = None if condition.prior is None else jax.lax.dynamic_slice_in_dim(condition.prior, step, 1, axis=1)
         return self.logits(x, prior)[:, 0], grown
 

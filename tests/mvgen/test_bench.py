@@ -33,7 +33,11 @@ def test_both_engines_are_measured_on_the_same_music(
         str(out),
     ]
     assert bench.command(words) == 0
-    rows = json.loads(out.read_text())["rows"]
+    found = json.loads(out.read_text())
+    rows = found["rows"]
+    assert [row["engine"] for row in found["codec"]] == ["transformers", "mvgen"]
+    assert all(row["encoded_per_s"] > 0 and row["decoded_per_s"] > 0 for row in found["codec"])
+    assert found["codec"][1]["same_codes"] >= 0.999
     assert [(row["engine"], row["guidance"]) for row in rows] == [
         ("transformers", 1), ("transformers", 3), ("mvgen", 1), ("mvgen", 3)
     ]  # fmt: skip
@@ -48,7 +52,7 @@ def test_both_engines_are_measured_on_the_same_music(
         assert row["bandwidth_share"] == pytest.approx(
             row["bytes_per_step"] * row["steps_per_s"] / row["copy_bytes_per_s"]
         )
-    assert capsys.readouterr().out.count("\n") == 6
+    assert capsys.readouterr().out.count("\n") == 8
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,50 @@ def test_music_goes_on_from_given_sound(workdir: Path, performance: Path, tmp_pa
         play("x.wav", "--prompt-audio", str(performance))
 
 
+def test_music_is_written_while_it_is_played(
+    workdir: Path, performance: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["music", "--checkpoint", str(workdir), "--video", str(performance), "--seed", "1"]
+    generate.main([*words, "--out", str(tmp_path / "whole.wav")])
+    lengths = []
+    put = generate.WavStream.write
+    out = tmp_path / "stream.wav"
+
+    def watched(self: generate.WavStream, sound: np.ndarray) -> None:
+        put(self, sound)
+        lengths.append(out.stat().st_size)
+
+    monkeypatch.setattr(generate.WavStream, "write", watched)
+    generate.main([*words, "--out", str(out), "--stream"])
+    assert len(set(lengths)) > 1 and lengths[0] < out.stat().st_size == lengths[-1]
+    whole, streamed = (read_sound(tmp_path / name, 32000) for name in ("whole.wav", "stream.wav"))
+    assert len(streamed) == 21 * 1280  # the video's 0.84 s to the sample
+    np.testing.assert_allclose(streamed, whole, atol=1e-4)
+    said = capfd.readouterr().err
+    assert "first sound (" in said and "0.84 s of sound in" in said
+    monkeypatch.undo()
+
+    def broken(self: object, tokens: np.ndarray, last: bool = False) -> np.ndarray:
+        return np.full((1, 4), np.nan)
+
+    monkeypatch.setattr(generate.DecodeStream, "push", broken)
+    with pytest.raises(UserError, match="not finite"):
+        generate.main([*words, "--out", str(out), "--stream"])
+    assert not out.exists()
+
+
+def test_sound_that_is_not_finite_is_one_line(workdir: Path, performance: Path, tmp_path: Path) -> None:
+    samples = np.zeros(16000, "<f4")
+    samples[5000] = np.nan
+    header = b"fmt " + np.array([16], "<u4").tobytes() + np.array([3, 1], "<u2").tobytes()
+    header += np.array([32000, 128000], "<u4").tobytes() + np.array([4, 32], "<u2").tobytes()
+    body = b"WAVE" + header + b"data" + np.array([samples.nbytes], "<u4").tobytes() + samples.tobytes()
+    (tmp_path / "nan.wav").write_bytes(b"RIFF" + np.array([len(body)], "<u4").tobytes() + body)
+    words = ["music", "--checkpoint", str(workdir), "--video", str(performance), "--out", str(tmp_path / "x.wav")]
+    with pytest.raises(UserError, match="nan.wav: its sound holds samples that are not finite numbers"):
+        generate.main([*words, "--prompt-audio", str(tmp_path / "nan.wav")])
+
+
 def test_video_lasts_as_long_as_the_music(workdir: Path, performance: Path, tmp_path: Path) -> None:
     write_wav(tmp_path / "music.wav", np.zeros(32000, np.float32), 32000)
     out = tmp_path / "film.mp4"
@@ -111,6 +155,8 @@ def test_a_split_is_performed_into_folders(workdir: Path, tmp_path: Path) -> Non
         (["music", "--video", "{performance}", "--out", "x.avi"], "end its name with"),
         (["music", "--video", "{performance}", "--out", "nowhere/x.mp4"], "does not exist"),
         (["music", "--video", "{text}", "--out", "{out}"], "not"),
+        (["music", "--video", "{performance}", "--out", "{out}", "--stream"], "end its name with .wav"),
+        (["music", "--video", "{performance}", "--out", "-"], "end its name with"),
         (["music", "--video", "missing.mp4", "--out", "{out}"], "missing.mp4"),
         (["music", "--video", "{performance}", "--out", "{out}", "--temperature", "-1"], "--temperature"),
         (["music", "--video", "{performance}", "--out", "{out}", "--text", "slow"], "made without text"),

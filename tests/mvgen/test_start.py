@@ -17,7 +17,7 @@ from tests.mvgen.synthetic import SPEC, tiny
 
 def test_the_codebooks_alone_are_those_of_the_whole_codec():
     books = load_codebooks("encodec_tiny")
-    whole = nnx.to_pure_dict(load_encodec("encodec_tiny")._state)
+    whole = nnx.to_pure_dict(load_encodec("encodec_tiny").state)
     np.testing.assert_array_equal(books, whole["entries"])
     with pytest.raises(UserError, match="no codec"):
         load_codebooks("nowhere/to/be/found")

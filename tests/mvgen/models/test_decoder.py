@@ -61,7 +61,7 @@ def test_cached_steps_equal_the_full_pass(changes):
     decoder = small_model(**changes).decoder
     columns, latents = _inputs()
     full = nnx.jit(lambda d: d(columns, latents))(decoder)
-    condition = decoder.conditioned(latents)
+    condition = decoder.conditioned(latents).laid_out()
     cache = decoder.empty_cache(len(columns), columns.shape[1])
     advance = nnx.jit(lambda d, column, step, cache: d.step(column, step, cache, condition))
     for step in range(columns.shape[1]):
