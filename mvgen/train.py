@@ -165,7 +165,8 @@ def check_config(config: ConfigDict) -> None:
         "optimizer.clip_norm": 0, "optimizer.final_fraction": 0, "train.ema": 0, "loss.align": 0, "loss.music": 0,
         "loss.video": 0, "loss.sketch": 0, "augment.shift": 0, "augment.colour": 0, "loss.condition_dropout": 0,
         "loss.music_from": 0, "loss.video_from": 0, "loss.encoder_until": 0,
-        "loss.prior": 0, "loss.match_examples": 0, "loss.video_examples": 0, "loss.video_stretches": 1,
+        "loss.prior": 0, "loss.shifts": 0, "loss.moments": 0, "loss.match_examples": 0, "loss.video_examples": 0,
+        "loss.video_stretches": 1,
     }  # fmt: skip
     most = {
         "train.ema": 1,
@@ -175,7 +176,7 @@ def check_config(config: ConfigDict) -> None:
     }
     for name, bound in least.items():
         section, _, field = name.rpartition(".")
-        value = config[section][field] if section else config[field]
+        value = config[section].get(field, bound) if section else config[field]  # older runs lack newer fields
         limit = most.get(name, math.inf)
         if not bound <= value <= limit or not math.isfinite(value):
             asked = f"at least {bound}" if limit == math.inf else f"between {bound} and {limit}"
