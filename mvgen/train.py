@@ -24,6 +24,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from mvgen import clock, data, sharding
+from mvgen.attention_maps import Maps
 from mvgen.checkpoint import (
     CONFIG_FILE,
     Checkpoints,
@@ -81,6 +82,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         pool = stack.enter_context(ThreadPoolExecutor())
         phases = compile_phases(config, program, windows, first, pool)
         judge = pool.submit(compile_evaluation(config, program, held_out)) if held_out else None
+        attend = pool.submit(compile_attention(config, program, held_out)) if held_out else None
         state, position = start(program, checkpoints, len(windows))
         phases[0][1].result()
         examples = batches_of(config, windows, position["next_example"])
@@ -116,8 +118,11 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
             with progress.pause() if progress else nullcontext():
                 if due and judge is not None and held_out is not None:
                     scores = held_out_losses(config, program, judge.result(), state.ema, held_out)
+                    assert attend is not None
+                    maps = held_out_attention(config, program, attend.result(), state.ema, held_out)
                     if progress:
                         progress.evaluation(step, scores)
+                        progress.attention(step, maps)
                 if last or step % config.train.checkpoint_every == 0:
                     position["seconds"] = progress.seconds if progress else 0.0
                     checkpoints.save(step, state, position)
@@ -243,6 +248,21 @@ def compile_evaluation(config: ConfigDict, program: Program, windows: data.Windo
     """What compiles the evaluation of held-out batches when it is called."""
     number = jax.ShapeDtypeStruct((), np.int32, sharding=NamedSharding(program.mesh, PartitionSpec()))
     return program.evaluate.lower(program.abstract.ema, abstract_batch(config, windows, program), number).compile
+
+
+def compile_attention(config: ConfigDict, program: Program, windows: data.Windows) -> Callable[[], Any]:
+    """What compiles the program of attention maps when it is called."""
+    return program.attend.lower(program.abstract.ema, abstract_batch(config, windows, program)).compile
+
+
+def held_out_attention(
+    config: ConfigDict, program: Program, attend: Callable[..., Maps], params: Params, windows: data.Windows
+) -> dict[str, np.ndarray]:
+    """What attention looks at in a window of the first held-out record: always the same one."""
+    window = windows.cut(int(windows.usable[0]), np.random.default_rng(0))
+    size = config.data.batch_size // jax.process_count()
+    batch = {name: np.repeat(array[None], size, axis=0) for name, array in window.items()}
+    return jax.device_get(attend(params, sharding.put_batch(batch, program.batch_sharding)))
 
 
 def start(program: Program, checkpoints: Checkpoints, records: int) -> tuple[TrainState, dict[str, Any]]:

@@ -1,0 +1,107 @@
+"""Attention: the bias by distance in time, and weights that can be asked for without changing what is computed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mvgen import delay
+from mvgen.attention_maps import attention_maps, on_diagonal, picture
+from mvgen.errors import UserError
+from mvgen.models.attention import Attention, attention_weights
+from mvgen.models.mvgen import tower_input
+from mvgen.models.patches import patchify, scaled
+from mvgen.models.positions import FARTHEST_SECONDS, NEAREST_SECONDS, distance_bias
+from tests.mvgen.models.small import small_batch, small_model
+
+
+def test_distance_bias_is_one_at_each_heads_reach():
+    bias = np.asarray(distance_bias(jnp.array([0.0, 1.0]), jnp.array([0.0, NEAREST_SECONDS, FARTHEST_SECONDS]), 3))
+    assert bias.shape == (1, 3, 2, 3)
+    np.testing.assert_allclose(bias[0, 0, 0], [0, -1, -FARTHEST_SECONDS / NEAREST_SECONDS], rtol=1e-5)
+    np.testing.assert_allclose(bias[0, 2, 0], [0, -NEAREST_SECONDS, -1], rtol=1e-5)
+    np.testing.assert_allclose(bias[0, 1, 1, 0], -1 / np.sqrt(NEAREST_SECONDS * FARTHEST_SECONDS), rtol=1e-5)
+    np.testing.assert_allclose(bias[0, :, 1, 2], 0)  # the same moment
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_weights_are_what_the_fast_path_mixes_by(masked):
+    q, k, v = jax.random.normal(jax.random.key(0), (3, 2, 6, 2, 8))
+    at = jnp.arange(6) / 25
+    bias, mask = distance_bias(at, at, 2), jnp.tril(jnp.ones((6, 6), bool)) if masked else None
+    attention = Attention(16, 2, rngs=nnx.Rngs(0))
+    seen: list = []
+    out = attention.attend(q, k, v, mask, bias, seen)
+    (weights,) = seen
+    np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
+    mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(2, 6, 16)
+    np.testing.assert_allclose(attention.out(mixed), out, atol=1e-5)
+    np.testing.assert_array_equal(attention.attend(q, k, v, mask, bias), out)  # asking changes nothing
+    if masked:
+        assert (np.asarray(weights)[:, :, ~np.tril(np.ones((6, 6), bool))] == 0).all()
+    plain = attention_weights(q, k)
+    assert (
+        np.asarray(weights * jnp.eye(6)).sum() > np.asarray(plain * jnp.eye(6)).sum()
+    )  # the bias favours what is near
+
+
+def test_without_positions_the_program_is_as_it_was():
+    """The bias is no part of the program unless it is asked for, nor are the weights."""
+    attention = Attention(16, 2, rngs=nnx.Rngs(0))
+    x = jnp.ones((1, 5, 16))
+    at = jnp.arange(5) / 25
+    plain = str(jax.make_jaxpr(lambda x: attention(x, query_seconds=at))(x))
+    again = str(jax.make_jaxpr(lambda x: attention(x, query_seconds=at, bias=None, weights=None))(x))
+    biased = str(jax.make_jaxpr(lambda x: attention(x, bias=distance_bias(at, at, 2)))(x))
+    assert plain == again and "abs" not in plain and "abs" in biased
+
+
+def test_biased_model_steps_as_it_passes():
+    """One cached step equals a row of the full pass, with the bias in both."""
+    model = small_model(positions="bias", frame_prior=False, frame_locked=False)
+    batch = small_batch(batch=2)
+    latents = jax.random.normal(jax.random.key(1), (2, 10, model.config.width))
+    grid = delay.delay(jnp.asarray(batch["tokens"]), model.decoder.pad)
+    condition = model.decoder.conditioned(latents)
+    assert condition.bias is not None and condition.bias.shape == (1, 2, 23, 10)
+    whole = model.decoder.scores(grid[:, :-1], condition)
+    step = jax.jit(model.decoder.step)
+    cache = model.decoder.empty_cache(2, 23)
+    for number in range(4):
+        scores, cache = step(grid[:, number], jnp.asarray(number), cache, condition)
+        np.testing.assert_allclose(scores, whole[:, number], atol=1e-4)
+    with pytest.raises(UserError, match="not bias"):
+        small_model(positions="bias", text_width=8, frame_prior=False).config.check()
+
+
+@pytest.mark.parametrize("positions", ["rotary", "bias"])
+def test_maps_are_of_the_first_example_and_span_the_window(positions):
+    model = small_model(positions=positions)
+    batch = {name: jnp.asarray(value) for name, value in small_batch().items()}
+    maps = {name: np.asarray(found) for name, found in attention_maps(model, batch).items()}
+    assert maps["fusion"].shape == (10, 20) and maps["decoder"].shape == (20, 10)
+    for found in maps.values():
+        np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-4)
+        assert on_diagonal(found, 0.2)[0] > 0.999  # the attention window of the small model
+        assert on_diagonal(found, 0.1)[0] < 1
+    other = attention_maps(model, {name: value[::-1] for name, value in batch.items()})
+    assert np.abs(other["fusion"] - maps["fusion"]).max() > 1e-4
+    assert "decoder" not in attention_maps(small_model(cross_attention=False), batch)
+
+
+def test_asking_for_maps_does_not_change_what_the_model_says():
+    model = small_model()
+    batch = {name: jnp.asarray(value) for name, value in small_batch().items()}
+    video = model.encoder.video_latents(tower_input(model.config, batch, scaled(patchify(batch["frames"], 4))))
+    audio = model.encoder.audio_latents(batch["tokens"])
+    np.testing.assert_array_equal(model.encoder.match(video, audio), model.encoder.match(video, audio, []))
+
+
+def test_picture_of_a_diagonal_is_a_diagonal():
+    weights = np.repeat(np.eye(6), 2, axis=1) / 2
+    assert on_diagonal(weights, 0.021) == (1.0, 1 / 6)
+    drawn = picture(weights)
+    assert drawn.dtype == np.uint8 and drawn.shape == (240, 240, 3)
+    dark = drawn[..., 0] < 0x80
+    assert (dark == (np.arange(240)[:, None] // 40 == np.arange(240)[None, :] // 40)).all()
