@@ -48,7 +48,7 @@ def write_report(
         examples: clips to watch.
         retrieval: what :func:`mvgen.metrics.retrieval.retrieval` returned.
         history: lines of ``metrics.jsonl``.
-        attention: what attention looked at, ``CLIP/fusion`` and ``CLIP/decoder`` (:func:`mvgen.attention_maps.attention_maps`).
+        attention: ``CLIP/fusion`` and ``CLIP/decoder`` to maps (:func:`mvgen.attention_maps.attention_maps`).
 
     Raises:
         UserError: the folder does not exist or cannot be written to.

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mvgen import checkpoint, retrieve, step, sync
+from mvgen import checkpoint, generate, retrieve, step, sync
 from mvgen.errors import UserError
 from mvgen.generate import window_frames
+from mvgen.held_out import coordinates
 from mvgen.media import write_video, write_wav
 from mvgen.records import RecordSpec
 from mvgen.space import Space, fits, owners, window_starts
@@ -34,6 +35,20 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     saved.save(1, step.TrainState(jnp.int32(1), jnp.int32(0), params, params, moments), {})
     saved.close()
     return folder
+
+
+@pytest.fixture(scope="module")
+def loaded(workdir: Path) -> tuple:
+    """Model, configuration and spec of the checkpoint, and the codec: read and compiled once."""
+    found = checkpoint.load_model(workdir)
+    return found, generate.load_codec(found[2])
+
+
+@pytest.fixture(autouse=True)
+def read_once(loaded: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (retrieve, sync):
+        monkeypatch.setattr(module, "load_model", lambda path: loaded[0])
+        monkeypatch.setattr(module, "load_codec", lambda spec: loaded[1])
 
 
 @pytest.fixture(scope="module")
@@ -96,15 +111,13 @@ def test_a_stretch_is_found_where_it_was_cut() -> None:
     assert (best.clip_id, best.start_seconds, best.query_start_seconds) == ("b", 0.0, 0.6)
 
 
-def test_windows_of_the_trained_length_are_seen_as_in_training(workdir: Path) -> None:
-    model, config, _ = checkpoint.load_model(workdir)
+def test_windows_of_the_trained_length_are_seen_as_in_training(loaded: tuple) -> None:
+    model, config, _ = loaded[0]
     window = window_frames(config)
     rng = np.random.default_rng(3)
     tokens = rng.integers(0, 512, (2 * window, 4))
     frames = rng.integers(0, 255, (window, 16, 16, 3), dtype=np.uint8)
     flow = rng.standard_normal((window, 4, 4, 2)).astype(np.float16)
-    from mvgen.held_out import coordinates
-
     z_video, z_audio = coordinates(model, {"frames": frames[None], "flow": flow[None]}, tokens[None], window)
     space = Space(model, window)
     np.testing.assert_allclose(space.of_video({"frames": frames, "flow": flow}), z_video[0], atol=1e-5)
@@ -114,7 +127,7 @@ def test_windows_of_the_trained_length_are_seen_as_in_training(workdir: Path) ->
     np.testing.assert_allclose(np.linalg.norm(longer, axis=1), 1, atol=1e-3)
 
 
-def test_retrieval_from_files_and_its_index(workdir: Path, film: Path, tmp_path: Path, capsys) -> None:
+def test_retrieval_from_files_and_its_index(workdir: Path, loaded: tuple, film: Path, tmp_path: Path, capsys) -> None:
     records = write_records(tmp_path / "records", {"train": [20, 12], "test": [30, 4]}, SPEC)
     common = ["--checkpoint", str(workdir), "--records", str(records)]
     retrieve.main([*common, "--video", str(film), "--json", str(tmp_path / "a.json"), "--top", "2"])
@@ -128,7 +141,7 @@ def test_retrieval_from_files_and_its_index(workdir: Path, film: Path, tmp_path:
     assert {path.name: path.stat().st_mtime_ns for path in kept.iterdir()} == made  # not made again
     assert len(json.loads((tmp_path / "b.json").read_text())["found"]) == 3
     # The video of the sound and the sound of the video: in the index, a record finds itself.
-    model, config, spec = checkpoint.load_model(workdir)
+    model, config, spec = loaded[0]
     index = retrieve.open_index(model, window_frames(config), spec, str(records), tmp_path / "records.index")
     own = retrieve.search(index, np.asarray(index.audio[:20]), "video", 10, 1)[0]
     assert own.clip_id == index.clips[0]["clip_id"] and own.start_seconds == 0 and own.score > 0.99
