@@ -18,7 +18,7 @@ from mvgen.errors import UserError
 from mvgen.models.config import MVGenConfig
 from mvgen.records import RecordSource, RecordSpec
 from mvgen.train import check_config
-from tests.mvgen.synthetic import SPEC, write_records
+from tests.mvgen.synthetic import CONFIGS, SPEC, write_records
 
 FULL = RecordSpec(codebooks=4, codebook_size=64, frame_size=(64, 64), flow_size=(16, 16), semantic_dim=8)
 
@@ -141,7 +141,7 @@ def test_a_stopped_ablation_goes_on_and_writes_its_page(quick: list[str], tmp_pa
     config.write_text(
         "import runpy\n"
         "def get_config():\n"
-        f"    config = runpy.run_path({str(Path(ablate.__file__).parents[1] / 'configs/ablation.py')!r})['get_config']()\n"
+        f"    config = runpy.run_path({str(CONFIGS / 'ablation.py')!r})['get_config']()\n"
         "    config.model.patch = config.model.denoiser_patch = 4\n"
         "    config.data.window_seconds = 0.4\n"
         "    return config\n"

@@ -7,11 +7,8 @@ import pytest
 from flax import nnx
 
 from mvgen import delay
-from mvgen.attention_maps import attention_maps, on_diagonal, picture
 from mvgen.errors import UserError
 from mvgen.models.attention import Attention, attention_weights
-from mvgen.models.mvgen import tower_input
-from mvgen.models.patches import patchify, scaled
 from mvgen.models.positions import FARTHEST_SECONDS, NEAREST_SECONDS, distance_bias
 from tests.mvgen.models.small import small_batch, small_model
 
@@ -73,35 +70,3 @@ def test_biased_model_steps_as_it_passes():
         np.testing.assert_allclose(scores, whole[:, number], atol=1e-4)
     with pytest.raises(UserError, match="not bias"):
         small_model(positions="bias", text_width=8, frame_prior=False).config.check()
-
-
-@pytest.mark.parametrize("positions", ["rotary", "bias"])
-def test_maps_are_of_the_first_example_and_span_the_window(positions):
-    model = small_model(positions=positions)
-    batch = {name: jnp.asarray(value) for name, value in small_batch().items()}
-    maps = {name: np.asarray(found) for name, found in attention_maps(model, batch).items()}
-    assert maps["fusion"].shape == (10, 20) and maps["decoder"].shape == (20, 10)
-    for found in maps.values():
-        np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-4)
-        assert on_diagonal(found, 0.2)[0] > 0.999  # the attention window of the small model
-        assert on_diagonal(found, 0.1)[0] < 1
-    other = attention_maps(model, {name: value[::-1] for name, value in batch.items()})
-    assert np.abs(other["fusion"] - maps["fusion"]).max() > 1e-4
-    assert "decoder" not in attention_maps(small_model(cross_attention=False), batch)
-
-
-def test_asking_for_maps_does_not_change_what_the_model_says():
-    model = small_model()
-    batch = {name: jnp.asarray(value) for name, value in small_batch().items()}
-    video = model.encoder.video_latents(tower_input(model.config, batch, scaled(patchify(batch["frames"], 4))))
-    audio = model.encoder.audio_latents(batch["tokens"])
-    np.testing.assert_array_equal(model.encoder.match(video, audio), model.encoder.match(video, audio, []))
-
-
-def test_picture_of_a_diagonal_is_a_diagonal():
-    weights = np.repeat(np.eye(6), 2, axis=1) / 2
-    assert on_diagonal(weights, 0.021) == (1.0, 1 / 6)
-    drawn = picture(weights)
-    assert drawn.dtype == np.uint8 and drawn.shape == (240, 240, 3)
-    dark = drawn[..., 0] < 0x80
-    assert (dark == (np.arange(240)[:, None] // 40 == np.arange(240)[None, :] // 40)).all()
