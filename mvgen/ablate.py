@@ -75,7 +75,6 @@ def base_config(arguments: argparse.Namespace) -> ConfigDict:
         config.train.steps = arguments.steps
     config.data.path = arguments.data
     config.train.eval_every = 0  # measured at the end, on fixed windows
-    config.train.checkpoint_every = min(config.train.checkpoint_every, config.train.steps)
     return config
 
 
