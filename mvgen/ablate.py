@@ -95,25 +95,24 @@ def chosen(arguments: argparse.Namespace, config: ConfigDict, spec: RecordSpec) 
 
 
 def keep_settings(out: Path, settings: dict[str, Any]) -> None:
-    """Writes what the results of a folder were made with. Raises ``UserError`` where it holds others."""
+    """Writes what the results of a folder are made with. Raises ``UserError`` where it holds others."""
     path = out / "settings.json"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        before = json.loads(path.read_text()) if path.is_file() else None
-        if before is None:
+        if not path.is_file():
             write_json(path, settings)
+            return
+        before = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"--out {out}: {error}") from None
-    for name in settings if before is not None else ():
-        if before.get(name) != settings[name]:
-            was, now = before.get(name), settings[name]
-            where = ""
-            if isinstance(was, dict) and isinstance(now, dict):
-                field = next(key for key in {**was, **now} if was.get(key) != now.get(key))
-                where, was, now = f".{field}", was.get(field), now.get(field)
-            raise UserError(
-                f"{out} holds an ablation with {name}{where} = {was!r}, now it is {now!r}; use another --out"
-            )
+    for section, now in settings.items():
+        was = before.get(section) or {}
+        for field in sorted({*was, *now}):
+            if was.get(field) != now.get(field):
+                raise UserError(
+                    f"{out} holds an ablation with {section}.{field} = {was.get(field)!r}, now it is "
+                    f"{now.get(field)!r}; use another --out"
+                )
 
 
 def run_one(

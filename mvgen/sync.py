@@ -5,7 +5,7 @@
 
 A positive figure says that the sound comes LATE: it is to be moved that much earlier to fit. A negative one says that
 it comes early. `--prove` moves the sound of every video in a folder by known random amounts, whole frames or not, and
-says how well they are found, beside chance.
+says how well they are found, beside chance; and how sure it is of another video's sound, which fits nowhere.
 
 The picture is compared with the sound at every distance in time up to `--reach`, in steps of 10 ms: the sound is
 given to the codec four times, each time begun a quarter of a frame later. Every stretch of half a window votes.
@@ -35,7 +35,6 @@ from mvgen.space import Space, check_length
 PHASES = 4  # the sound is heard at so many sub-frame delays
 STEP_SECONDS = 1 / (clock.FRAME_RATE * PHASES)
 NEAR_SECONDS = 1 / clock.FRAME_RATE  # within a frame: what counts as found, and what the confidence is of
-MOST_SECONDS = 60.0  # of a long video so much is looked at
 TEMPERATURE = 1.0  # by which votes are divided, on top of the model's own; measured by --prove (docs/space.md)
 ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 
@@ -150,16 +149,20 @@ class Synchroniser:
     Args:
         checkpoint: a training folder or one of its steps.
         reach: the largest offset that is looked for either way, in seconds.
+        seconds: so much of a video is looked at.
 
     Raises:
-        UserError: it is none.
+        UserError: it is none, or so little cannot be looked at.
     """
 
-    def __init__(self, checkpoint: str, reach: float):
+    def __init__(self, checkpoint: str, reach: float, seconds: float = 60.0):
         self.model, config, self.spec = load_model(checkpoint)
         self.codec = load_codec(self.spec)
         self.space = Space(self.model, window_frames(config))
-        self.shifts = shifts_of(reach)
+        self.shifts, self.most = shifts_of(reach), clock.whole_frames(seconds)
+        if self.most < self.space.window:
+            least = self.space.window / clock.FRAME_RATE
+            raise UserError(f"--seconds {seconds:g}: the model sees windows of {least:g} s, so no less will do")
         # As in training: the learned scale has a largest value.
         self.scale = float(np.exp(min(float(self.model.encoder.log_scale[...]), np.log(100.0))))
 
@@ -168,11 +171,6 @@ class Synchroniser:
         film = {name: values[0] for name, values in read_video(path, self.model, self.spec).items()}
         check_length(path, len(film["frames"]), self.space.window)
         return self.space.of_video({name: values[: self.most] for name, values in film.items()})
-
-    @property
-    def most(self) -> int:
-        """Frames of a file that are looked at."""
-        return clock.whole_frames(MOST_SECONDS)
 
     def hear(self, path: str) -> np.ndarray:
         """The sound of a file at the codec's rate. Raises ``UserError`` where there is none."""
@@ -184,7 +182,7 @@ class Synchroniser:
         return sound
 
     def votes(self, video: np.ndarray, sound: np.ndarray) -> np.ndarray:
-        """What each stretch of a film says of each shift."""
+        """What each stretch of a film says of each shift. Raises ``UserError`` where too little of both meets."""
         rate = self.codec.sampling_rate
         frames = min(len(video), clock.whole_frames(len(sound) / rate))
         if frames < self.space.window:
@@ -215,8 +213,9 @@ def prove(synchroniser: Synchroniser, folder: Path, count: int, seed: int, progr
     Returns:
         ``clips``, ``cases``; ``within_frame`` and ``within_half_frame``, the shares found to 40 and 20 ms, with
         ``chance_`` of both (the same estimates against the amounts of other cases); ``median_error_ms``, ``bias_ms``
-        (median of estimate less truth); ``mean_confidence``; ``by_confidence``: share found among the surest half and
-        the other; ``temperature``: the one at which the mean confidence is the share found; ``each``.
+        (median of estimate less truth); ``mean_confidence``; ``foreign_confidence``: the same where the sound is that
+        of another video; ``by_confidence``: share found among the surest half and the other; ``temperature``: what
+        :func:`calibrated` makes of all cases; ``each``.
 
     Raises:
         UserError: there are no videos.
@@ -228,9 +227,14 @@ def prove(synchroniser: Synchroniser, folder: Path, count: int, seed: int, progr
     rate, shifts = synchroniser.codec.sampling_rate, synchroniser.shifts
     cases: list[dict[str, Any]] = []
     kept: list[np.ndarray] = []
+    foreign: list[np.ndarray] = []
+    before = None
     with tqdm(total=len(files) * count, desc="prove", unit="shift", dynamic_ncols=True, disable=not progress) as bar:
         for path in files:
             video, sound = synchroniser.see(str(path)), synchroniser.hear(str(path))
+            if before is not None and len(before) >= len(sound):
+                foreign.append(synchroniser.votes(video, before[: len(sound)]))
+            before = sound
             for _ in range(count):
                 late = round(rng.uniform(-0.8, 0.8) * shifts[-1] * rate)
                 votes = synchroniser.votes(video, moved(sound, late))
@@ -238,6 +242,7 @@ def prove(synchroniser: Synchroniser, folder: Path, count: int, seed: int, progr
                 cases.append({"file": path.name, "true_ms": 1000 * late / rate, **asdict(found)})
                 kept.append(votes)
                 bar.update()
+    elsewhere = [estimate(votes, shifts, synchroniser.scale).confidence for votes in foreign]
     true = np.array([case["true_ms"] for case in cases])
     told = np.array([case["milliseconds"] for case in cases])
     sure = np.array([case["confidence"] for case in cases])
@@ -257,11 +262,14 @@ def prove(synchroniser: Synchroniser, folder: Path, count: int, seed: int, progr
         "median_error_ms": float(np.median(error)),
         "bias_ms": float(np.median(told - true)),
         "mean_confidence": float(sure.mean()),
+        "foreign_confidence": float(np.mean(elsewhere)) if elsewhere else None,
         "by_confidence": [
             float(near[order[:half]].mean()),
             float(near[order[half:]].mean() if len(order) > 1 else 0.0),
         ],
-        "temperature": calibrated(kept, near, shifts, synchroniser.scale),
+        "temperature": calibrated(
+            [*kept, *foreign], np.append(near, np.zeros(len(foreign), bool)), shifts, synchroniser.scale
+        ),
         "each": cases,
     }
 
@@ -294,6 +302,7 @@ def parser() -> argparse.ArgumentParser:
     given.add_argument("--video", metavar="FILE", help="a video with sound")
     given.add_argument("--prove", metavar="CLIPS", help="a folder of videos whose sound is known to fit")
     words.add_argument("--reach", type=float, default=1.0, metavar="S", help="look so far either way (%(default)s s)")
+    words.add_argument("--seconds", type=float, default=60.0, metavar="S", help="look at so much (%(default)s s)")
     words.add_argument("--shifts", type=int, default=2, metavar="N", help="with --prove: for each video (%(default)s)")
     words.add_argument("--seed", type=int, default=0, help="with --prove: of the amounts (%(default)s)")
     words.add_argument("--json", metavar="FILE", help="also write the answer there")
@@ -305,10 +314,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     if not STEP_SECONDS <= arguments.reach <= 10 or arguments.shifts < 1 or arguments.seed < 0:
         raise UserError("--reach lies between 0.01 and 10 s, --shifts is at least 1, --seed not negative")
+    if not 0 < arguments.seconds <= 3600:
+        raise UserError(f"--seconds {arguments.seconds:g}: above 0 and at most 3600")
     out = Path(arguments.json) if arguments.json else None
     if out and not out.parent.is_dir():
         raise UserError(f"--json {out}: the folder {out.parent} does not exist")
-    synchroniser = Synchroniser(arguments.checkpoint, arguments.reach)
+    synchroniser = Synchroniser(arguments.checkpoint, arguments.reach, arguments.seconds)
     if arguments.prove:
         proof = prove(synchroniser, Path(arguments.prove), arguments.shifts, arguments.seed)
         print("\n".join(told(proof)))
@@ -327,14 +338,16 @@ def main(argv: list[str] | None = None) -> int:
 def told(proof: dict[str, Any]) -> list[str]:
     """The figures of :func:`prove`, as lines."""
     surest, rest = proof["by_confidence"]
+    foreign = proof["foreign_confidence"]
     return [
         f"{proof['cases']} known offsets on {proof['clips']} videos",
         f"within one frame (40 ms)   {proof['within_frame']:.3f}  (chance {proof['chance_within_frame']:.3f})",
         f"within half a frame        {proof['within_half_frame']:.3f}  "
         f"(chance {proof['chance_within_half_frame']:.3f})",
         f"median error               {proof['median_error_ms']:.1f} ms, bias {proof['bias_ms']:+.1f} ms",
-        f"mean confidence            {proof['mean_confidence']:.3f}; found among the surer half {surest:.3f}, "
-        f"the other {rest:.3f}",
+        f"mean confidence            {proof['mean_confidence']:.3f}"
+        + (f" (another video's sound: {foreign:.3f})" if foreign is not None else ""),
+        f"found                      {surest:.3f} of the surer half, {rest:.3f} of the other",
         f"calibrated temperature     {proof['temperature']:.2f}",
     ]
 

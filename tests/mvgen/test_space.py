@@ -224,5 +224,7 @@ def test_sync_of_files(workdir: Path, film: Path, tmp_path: Path, capsys) -> Non
     for name, said in (("mute.mp4", "no sound"), ("still.mp4", "silent"), ("gone.mp4", "gone.mp4")):
         with pytest.raises(UserError, match=said):
             sync.main(["--checkpoint", str(workdir), "--video", str(tmp_path / name)])
+    with pytest.raises(UserError, match="windows of 0.4 s"):
+        sync.main(["--checkpoint", str(workdir), "--video", str(film), "--seconds", "0.2"])
     with pytest.raises(UserError, match="no videos"):
         sync.main(["--checkpoint", str(workdir), "--prove", str(workdir)])
