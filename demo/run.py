@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mvgen.errors import UserError, run_command
 from mvgen.evaluate import evaluate_folders, read_manifest, write_json
 from mvgen.metrics.table import lines
@@ -184,6 +186,7 @@ def report(
         examples=choose_examples(read_manifest(out / "clips" / "manifest.jsonl"), folders, music),
         retrieval=held_out["retrieval"],
         history=read_history(out / "train"),
+        attention=np.load(generated / "attention.npz", allow_pickle=False),
     )
 
 

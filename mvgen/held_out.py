@@ -3,6 +3,7 @@
 OUT/codec/CLIP.mp4    the record's picture, and its own tokens decoded: the best that any generated token can sound
 OUT/music/CLIP.mp4    the record's picture, and the music generated from it
 OUT/video/CLIP.mp4    the picture generated from the record's first frame and tokens, with the original sound
+OUT/attention.npz     what attention looked at in the first window of the first clip of each instrument
 OUT/held_out.json     settings, retrieval on the coordinated latents, and how long each part took (music beside video)
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mvgen import clock
+from mvgen.attention_maps import compute_maps
 from mvgen.data import used_features
 from mvgen.decoding import Sampling
 from mvgen.errors import UserError
@@ -90,6 +92,7 @@ def perform(
     spent = dict.fromkeys(("latents", "music", "video"), 0.0)
     latents: list[tuple[np.ndarray, np.ndarray]] = []
     names: list[str] = []
+    looked: dict[str, dict[str, np.ndarray]] = {}  # by instrument
     count = min(limit or len(source), len(source))
     # Writing goes on beside the next clips' generation, and filming beside playing: much of either is one program being
     # compiled, or small operations, and leaves a core free.
@@ -120,6 +123,11 @@ def perform(
             films = filmed.result()
             for at, record in enumerate(records):
                 name = f"{record['clip_id']}.mp4"
+                if record["labels"] not in looked:
+                    seen = {part: values[at : at + 1, :window] for part, values in video.items()}
+                    seen["tokens"] = tokens[at : at + 1, : clock.tokens_of(window)]
+                    maps = compute_maps(model, seen)
+                    looked[record["labels"]] = {f"{record['clip_id']}/{part}": maps[part] for part in maps}
                 frames, played, decoded = video["frames"][at], sounds[at], sounds[len(records) + at]
                 sound, rate = _original_sound(originals, name, record, decoded, codec)
                 written += [
@@ -133,6 +141,7 @@ def perform(
             writing.result()  # an error in it is raised here
     if not names:
         raise UserError(f"{source.folder}: no record of split {source.split} is as long as {window} frames")
+    np.savez_compressed(out / "attention.npz", **{key: one for maps in looked.values() for key, one in maps.items()})
     video_latents, audio_latents = (np.concatenate(part) for part in zip(*latents, strict=True))
     summary = {
         "clips": len(names),

@@ -42,6 +42,8 @@ class LossConfig:
     condition_dropout: float
     shift: int
     colour: float
+    shifts: float = 1.0
+    moments: float = 1.0
 
     @classmethod
     def from_config(cls, config: Any) -> LossConfig:
@@ -312,7 +314,7 @@ def total_loss(
         some = config.match_examples or len(frames)
         match, metrics["match_accuracy"] = match_loss(model, video[:some], audio[:some], keys[1], reach)
         moments, metrics["moment_accuracy"] = contrast_moments(z_video, z_audio, scale)
-        metrics["align"] = clips + shifts + moments + MATCH_SHARE * match
+        metrics["align"] = clips + config.shifts * shifts + config.moments * moments + MATCH_SHARE * match
         total += config.align * metrics["align"]
     if config.music or config.prior:
         assert video is not None

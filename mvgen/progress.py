@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
+
+from mvgen.attention_maps import picture
 
 METRICS_FILE = "metrics.jsonl"
 SHOWN = ("loss", "align", "prior", "music", "video")
@@ -115,6 +118,11 @@ class Progress:
         """Takes the metrics of an evaluation."""
         self._record({"step": step, **{f"eval/{name}": value for name, value in metrics.items()}})
         self.say(f"step {step}/{self.steps}  held out: {self._text(metrics)}")
+
+    def attention(self, step: int, maps: Mapping[str, np.ndarray]) -> None:
+        """Takes what attention looked at (:func:`mvgen.attention_maps.attention_maps`): pictures in TensorBoard."""
+        for name, weights in maps.items():
+            self._board.add_image(f"attention/{name}", picture(weights), step, dataformats="HWC")
 
     def say(self, text: str) -> None:
         """Prints a line beside the progress line."""

@@ -14,6 +14,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 
 from mvgen import sharding
+from mvgen.attention_maps import Maps, attention_maps
 from mvgen.losses import LossConfig, Phase, total_loss
 from mvgen.models.config import MVGenConfig
 from mvgen.models.mvgen import MVGen
@@ -61,6 +62,7 @@ class Program:
         phases: what is compiled for which steps: (first step, ``(state, batch) -> (state, metrics)``), in order; the
             given state's memory is used up.
         evaluate: ``(params, batch, number) -> metrics`` of the number-th (int32) evaluation batch.
+        attend: ``(params, batch) -> maps``: what attention looks at in the first example of a batch.
     """
 
     mesh: Mesh
@@ -71,6 +73,7 @@ class Program:
     init: Callable[..., TrainState]
     phases: tuple[tuple[int, Any], ...]
     evaluate: Any
+    attend: Any
 
 
 def make_optimizer(config: Any) -> optax.GradientTransformation:
@@ -208,6 +211,9 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         key = jax.random.fold_in(jax.random.key(config.seed), number)
         return total_loss(nnx.merge(graphdef, params), batch, key, loss_config, train=False)[1]
 
+    def attend(params: Params, batch: dict[str, jax.Array]) -> Maps:
+        return attention_maps(nnx.merge(graphdef, params), batch)
+
     shapes = jax.eval_shape(first_state, param_shapes)
     placed = sharding.shardings(shapes, mesh)
     abstract = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes, placed)
@@ -249,6 +255,13 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
             for phase in phases
         ),
         evaluate=jax.jit(evaluate, in_shardings=(placed.ema, batch_at, everywhere), out_shardings=everywhere),
+        # One example, now and then: compiling it must cost little, not running it.
+        attend=jax.jit(
+            attend,
+            in_shardings=(placed.ema, batch_at),
+            out_shardings=everywhere,
+            compiler_options={"xla_backend_optimization_level": 0},
+        ),
     )
 
 

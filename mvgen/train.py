@@ -24,6 +24,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from mvgen import clock, data, sharding
+from mvgen.attention_maps import Maps
 from mvgen.checkpoint import (
     CONFIG_FILE,
     Checkpoints,
@@ -89,6 +90,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         pool = stack.enter_context(ThreadPoolExecutor())
         phases = compile_phases(config, program, windows, first, pool)
         judge = pool.submit(compile_evaluation(config, program, held_out)) if held_out else None
+        attend = pool.submit(compile_attention(config, program, held_out)) if held_out else None
         state, position = start(program, checkpoints, len(windows), weights)
         weights = None  # host memory
         phases[0][1].result()
@@ -125,8 +127,11 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
             with progress.pause() if progress else nullcontext():
                 if due and judge is not None and held_out is not None:
                     scores = held_out_losses(config, program, judge.result(), state.ema, held_out)
+                    assert attend is not None
+                    maps = held_out_attention(config, program, attend.result(), state.ema, held_out)
                     if progress:
                         progress.evaluation(step, scores)
+                        progress.attention(step, maps)
                 if last or step % config.train.checkpoint_every == 0:
                     position["seconds"] = progress.seconds if progress else 0.0
                     checkpoints.save(step, state, position)
@@ -174,7 +179,8 @@ def check_config(config: ConfigDict) -> None:
         "optimizer.clip_norm": 0, "optimizer.final_fraction": 0, "train.ema": 0, "loss.align": 0, "loss.music": 0,
         "loss.video": 0, "loss.sketch": 0, "augment.shift": 0, "augment.colour": 0, "loss.condition_dropout": 0,
         "loss.music_from": 0, "loss.video_from": 0, "loss.encoder_until": 0,
-        "loss.prior": 0, "loss.match_examples": 0, "loss.video_examples": 0, "loss.video_stretches": 1,
+        "loss.prior": 0, "loss.shifts": 0, "loss.moments": 0, "loss.match_examples": 0, "loss.video_examples": 0,
+        "loss.video_stretches": 1,
     }  # fmt: skip
     most = {
         "train.ema": 1,
@@ -184,7 +190,7 @@ def check_config(config: ConfigDict) -> None:
     }
     for name, bound in least.items():
         section, _, field = name.rpartition(".")
-        value = config[section][field] if section else config[field]
+        value = config[section].get(field, bound) if section else config[field]  # older runs lack newer fields
         limit = most.get(name, math.inf)
         if not bound <= value <= limit or not math.isfinite(value):
             asked = f"at least {bound}" if limit == math.inf else f"between {bound} and {limit}"
@@ -251,6 +257,21 @@ def compile_evaluation(config: ConfigDict, program: Program, windows: data.Windo
     """What compiles the evaluation of held-out batches when it is called."""
     number = jax.ShapeDtypeStruct((), np.int32, sharding=NamedSharding(program.mesh, PartitionSpec()))
     return program.evaluate.lower(program.abstract.ema, abstract_batch(config, windows, program), number).compile
+
+
+def compile_attention(config: ConfigDict, program: Program, windows: data.Windows) -> Callable[[], Any]:
+    """What compiles the program of attention maps when it is called."""
+    return program.attend.lower(program.abstract.ema, abstract_batch(config, windows, program)).compile
+
+
+def held_out_attention(
+    config: ConfigDict, program: Program, attend: Callable[..., Maps], params: Params, windows: data.Windows
+) -> dict[str, np.ndarray]:
+    """What attention looks at in a window of the first held-out record: always the same one."""
+    window = windows.cut(int(windows.usable[0]), np.random.default_rng(0))
+    size = config.data.batch_size // jax.process_count()
+    batch = {name: np.repeat(array[None], size, axis=0) for name, array in window.items()}
+    return jax.device_get(attend(params, sharding.put_batch(batch, program.batch_sharding)))
 
 
 def start(

@@ -13,7 +13,9 @@ from mvgen.models.positions import rotate
 class Attention(nnx.Module):
     """Multi-head attention over ``[batch, time, width]``.
 
-    ``query_seconds`` and ``key_seconds``, where given, turn queries and keys by rotary positions in seconds.
+    ``query_seconds`` and ``key_seconds``, where given, turn queries and keys by rotary positions in seconds. ``bias``
+    is added to the scores. Where a list ``weights`` is given, what each query looked at is appended to it; without one
+    nothing but the mixed values is computed.
     """
 
     def __init__(
@@ -48,19 +50,37 @@ class Attention(nnx.Module):
         k, v = self._split(self.k(context)), self._split(self.v(context))
         return (k if seconds is None else rotate(k, seconds)), v
 
-    def attend(self, q: Array, k: Array, v: Array, mask: Bool[Array, "query key"] | None = None) -> Array:
+    def attend(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        mask: Bool[Array, "query key"] | None = None,
+        bias: Float[Array, "1 heads query key"] | None = None,
+        weights: list[Array] | None = None,
+    ) -> Array:
         """Softmax attention of queries over keys, and the output projection."""
         if mask is not None:
             mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
-        mixed = jax.nn.dot_product_attention(q, k, v, mask=mask)
+        if weights is not None:
+            weights.append(attention_weights(q, k, mask, bias))
+        # The bias is added in the scores' own type: a bfloat16 one would make near distances equal.
+        mixed = jax.nn.dot_product_attention(q, k, v, mask=mask, bias=bias)
         return self.out(mixed.reshape(*mixed.shape[:2], -1))
 
     def attend_one(
-        self, q: Array, k: Array, v: Array, mask: Bool[Array, "*batch_heads query key"] | None = None
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        mask: Bool[Array, "*batch_heads query key"] | None = None,
+        bias: Float[Array, "1 heads query key"] | None = None,
     ) -> Array:
         """The same of one query, over keys and values as :func:`laid_out` lays them."""
         one = q[:, 0]
         scores = jnp.einsum("bhd,bhdk->bhk", one, k, preferred_element_type=jnp.float32) / one.shape[-1] ** 0.5
+        if bias is not None:
+            scores = scores + bias[:, :, 0]
         if mask is not None:
             # Not minus infinity: where nothing is to be seen, all keys are the same.
             scores = jnp.where(mask[..., 0, :], scores, 0.7 * jnp.finfo(jnp.float32).min)
@@ -75,11 +95,25 @@ class Attention(nnx.Module):
         mask: Array | None = None,
         query_seconds: Array | None = None,
         key_seconds: Array | None = None,
+        bias: Array | None = None,
+        weights: list[Array] | None = None,
     ) -> Array:
         context = x if context is None else context
         key_seconds = query_seconds if key_seconds is None else key_seconds
         k, v = self.keys_values(context, key_seconds)
-        return self.attend(self.queries(x, query_seconds), k, v, mask)
+        return self.attend(self.queries(x, query_seconds), k, v, mask, bias, weights)
+
+
+def attention_weights(
+    q: Float[Array, "batch query heads dim"],
+    k: Float[Array, "batch key heads dim"],
+    mask: Bool[Array, "batch heads query key"] | None = None,
+    bias: Float[Array, "1 heads query key"] | None = None,
+) -> Float[Array, "batch heads query key"]:
+    """How much of each key every query takes; what :meth:`Attention.attend` mixes values by, float32."""
+    scores = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32) / q.shape[-1] ** 0.5
+    scores = scores if bias is None else scores + bias
+    return jax.nn.softmax(scores if mask is None else jnp.where(mask, scores, -jnp.inf), axis=-1)
 
 
 def laid_out(
@@ -121,8 +155,10 @@ class Block(nnx.Module):
         self.norm2 = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
         self.mlp = Mlp(width, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Array, *, seconds: Array | None = None, mask: Array | None = None) -> Array:
-        x = x + self.attention(self.norm1(x), mask=mask, query_seconds=seconds)
+    def __call__(
+        self, x: Array, *, seconds: Array | None = None, mask: Array | None = None, bias: Array | None = None
+    ) -> Array:
+        x = x + self.attention(self.norm1(x), mask=mask, query_seconds=seconds, bias=bias)
         return x + self.mlp(self.norm2(x))
 
 
@@ -144,8 +180,11 @@ class CrossBlock(nnx.Module):
         seconds: Array | None = None,
         context_seconds: Array | None = None,
         mask: Array | None = None,
+        bias: Array | None = None,
+        weights: list[Array] | None = None,
     ) -> Array:
         x = x + self.cross(
-            self.norm1(x), self.norm_context(context), mask=mask, query_seconds=seconds, key_seconds=context_seconds
-        )
+            self.norm1(x), self.norm_context(context), mask=mask, query_seconds=seconds, key_seconds=context_seconds,
+            bias=bias, weights=weights,
+        )  # fmt: skip
         return x + self.mlp(self.norm2(x))

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from mvgen.errors import UserError
 
-POSITIONS = ("none", "sinusoid", "rotary")
+POSITIONS = ("none", "sinusoid", "rotary", "bias")
+CROSS_POSITIONS = ("none", "rotary", "bias")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +18,8 @@ class DecoderConfig:
     """Sizes and switches of the token decoder. With ``video_width`` 0 it is MusicGen's, number for number.
 
     ``hidden`` is the MLP's inner width. ``video_width`` and ``text_width`` are those of what it is conditioned on; 0:
-    none. ``cross_attention``, ``frame_locked``, ``frame_prior``, ``rotary`` and ``window`` (seconds; 0 is all) say how
-    it meets video.
+    none. ``cross_attention``, ``frame_locked``, ``frame_prior``, ``rotary``, ``bias`` (by distance in time) and
+    ``window`` (seconds; 0 is all) say how it meets video.
     """
 
     codebooks: int
@@ -35,6 +36,7 @@ class DecoderConfig:
     rotary: bool = False
     window: float = 0.0
     dtype: str = "float32"
+    bias: bool = False
 
     @property
     def compute_dtype(self) -> jnp.dtype:
@@ -47,6 +49,7 @@ class DecoderConfig:
             "frame-locked addition": self.frame_locked,
             "frame prior": self.frame_prior,
             "rotary cross-attention": self.cross_attention and self.rotary,
+            "distance bias of cross-attention": self.cross_attention and self.bias,
             "window of cross-attention": self.cross_attention and bool(self.window),
         }
         return [name for name, present in parts.items() if present]
@@ -88,7 +91,7 @@ class MVGenConfig:
     decoder_heads: int = 0
     decoder_hidden: int = 0
     text_width: int = 0  # width of the text embeddings that the token decoder is given beside the video; 0: no text
-    cross_positions: str = ""  # positions of the token decoder's cross-attention: none or rotary; "": as positions
+    cross_positions: str = ""  # of the token decoder's cross-attention: none, rotary or bias; "": as positions
     cross_window: float = -1.0  # its window in seconds; 0: all; negative: as attention_window
 
     @classmethod
@@ -133,8 +136,10 @@ class MVGenConfig:
         ):
             if size % (2 * heads):
                 raise UserError(f"config.model.{name} {size} does not split into {heads} heads of an even size")
-        if self.cross_positions not in ("", "none", "rotary"):
-            raise UserError(f"config.model.cross_positions is {self.cross_positions!r}; choose none or rotary")
+        if self.cross_positions not in ("", *CROSS_POSITIONS):
+            raise UserError(
+                f"config.model.cross_positions is {self.cross_positions!r}; choose one of {', '.join(CROSS_POSITIONS)}"
+            )
         decoder = self.decoder
         if decoder.width % (2 * decoder.heads):
             raise UserError(
@@ -142,9 +147,10 @@ class MVGenConfig:
             )
         if decoder.text_width and not decoder.cross_attention:
             raise UserError("config.model.text_width is read by cross-attention: set config.model.cross_attention")
-        if decoder.text_width and decoder.rotary:
+        if decoder.text_width and (decoder.rotary or decoder.bias):
             raise UserError(
-                "text has no time: with config.model.text_width set config.model.cross_positions to none, not rotary"
+                "text has no time: with config.model.text_width set config.model.cross_positions to none, not "
+                f"{'rotary' if decoder.rotary else 'bias'}"
             )
         if not (self.sees_flow or self.sees_semantic or self.use_frames):
             raise UserError("the video tower sees nothing: set config.model.use_frames, use_flow or use_semantic")
@@ -166,6 +172,7 @@ class MVGenConfig:
             frame_locked=self.frame_locked,
             frame_prior=self.frame_prior,
             rotary=(self.cross_positions or self.positions) == "rotary",
+            bias=(self.cross_positions or self.positions) == "bias",
             window=self.attention_window if self.cross_window < 0 else self.cross_window,
             dtype=self.dtype,
         )

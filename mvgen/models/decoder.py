@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mvgen import clock, delay
 from mvgen.models.attention import Attention, Mlp, laid_out
 from mvgen.models.config import DecoderConfig
-from mvgen.models.positions import musicgen_sinusoid, within
+from mvgen.models.positions import distance_bias, musicgen_sinusoid, within
 from mvgen.models.prior import FramePrior
 
 EPSILON = 1e-5  # torch's LayerNorm default, which MusicGen's weights were trained with
@@ -42,7 +42,8 @@ class Condition(NamedTuple):
 
     ``keys_values``: per layer the cross-attention's keys and values, words first, then frames (empty: attend to
     nothing); ``locked``: what is added at each step; ``mask``: what each step may attend to (``None``: all);
-    ``step_seconds``: where steps stand, for rotary cross-attention alone; ``prior``: log-probabilities from each frame.
+    ``step_seconds``: where steps stand, for rotary cross-attention alone; ``prior``: log-probabilities from each frame;
+    ``bias``: what distance in time adds to cross-attention's scores (``None``: nothing).
     """
 
     keys_values: list[tuple[Array, Array]]
@@ -50,6 +51,7 @@ class Condition(NamedTuple):
     mask: Bool[Array, "batch 1 steps context"] | None
     step_seconds: Float[Array, " steps"] | None
     prior: Float[Array, "batch steps codebooks size"] | None
+    bias: Float[Array, "1 heads steps context"] | None = None
 
     def laid_out(self) -> Condition:
         """For steps that are taken one by one: keys and values as :func:`mvgen.models.attention.laid_out` lays them."""
@@ -82,18 +84,34 @@ class DecoderLayer(nnx.Module):
         context: tuple[Array, Array] | None,
         context_mask: Array | None,
         step_seconds: Array | None,
-        one: bool = False,
+        context_bias: Array | None = None,
+        weights: list[Array] | None = None,
     ) -> Array:
-        """``keys`` and ``values`` are those of all steps that ``x`` may see, its own among them.
-
-        With ``one``, ``x`` is a single step, and keys and values, those of ``context`` too, are laid out for it.
-        """
-        attend = Attention.attend_one if one else Attention.attend
-        x = x + attend(self.attention, self.attention.queries(self.norm_self(x)), keys, values, mask)
+        """``keys`` and ``values`` are those of all steps that ``x`` may see, its own among them."""
+        x = x + self.attention.attend(self.attention.queries(self.norm_self(x)), keys, values, mask)
         if self.cross is not None and context is not None:
             assert self.norm_cross is not None
             queries = self.cross.queries(self.norm_cross(x), step_seconds)
-            x = x + attend(self.cross, queries, *context, context_mask)
+            x = x + self.cross.attend(queries, *context, context_mask, context_bias, weights)
+        return x + self.mlp(self.norm_mlp(x), approximate=False)
+
+    def step(
+        self,
+        x: Float[Array, "batch 1 dim"],
+        keys: Array,
+        values: Array,
+        mask: Array,
+        context: tuple[Array, Array] | None,
+        context_mask: Array | None,
+        step_seconds: Array | None,
+        context_bias: Array | None,
+    ) -> Array:
+        """The same for a single step; keys and values, those of ``context`` too, are laid out for it."""
+        x = x + self.attention.attend_one(self.attention.queries(self.norm_self(x)), keys, values, mask)
+        if self.cross is not None and context is not None:
+            assert self.norm_cross is not None
+            queries = self.cross.queries(self.norm_cross(x), step_seconds)
+            x = x + self.cross.attend_one(queries, *context, context_mask, context_bias)
         return x + self.mlp(self.norm_mlp(x), approximate=False)
 
 
@@ -134,7 +152,7 @@ class TokenDecoder(nnx.Module):
         config = self.config
         contexts: list[Array] = []
         masks: list[Array | None] = []
-        locked = prior = step_seconds = frame_seconds = None
+        locked = prior = step_seconds = frame_seconds = bias = None
         if text is not None:
             words = text.embeddings.astype(config.compute_dtype)
             # Padding becomes zero after the projection, whose bias would else be heard where no word is to be seen.
@@ -151,6 +169,8 @@ class TokenDecoder(nnx.Module):
             masks.append(None if near is None else near[None, None])
             if config.rotary:
                 step_seconds, frame_seconds = seconds, frame_centres
+            if config.bias:
+                bias = distance_bias(seconds, frame_centres, config.heads)
             if self.locked is not None:
                 locked = self.locked(latents)[:, token_of_step // clock.TOKENS_PER_FRAME]
             if self.prior is not None:
@@ -160,7 +180,7 @@ class TokenDecoder(nnx.Module):
             for layer in self.layers
             if layer.cross is not None and contexts
         ]
-        return Condition(keys_values, locked, _joined(masks, contexts), step_seconds, prior)
+        return Condition(keys_values, locked, _joined(masks, contexts), step_seconds, prior, bias)
 
     def embed(
         self, columns: Int[Array, "batch steps codebooks"], first: Array | int
@@ -186,9 +206,15 @@ class TokenDecoder(nnx.Module):
         return self.scores(columns, self.conditioned(latents, text))
 
     def scores(
-        self, columns: Int[Array, "batch steps codebooks"], condition: Condition
+        self,
+        columns: Int[Array, "batch steps codebooks"],
+        condition: Condition,
+        weights: list[Array] | None = None,
     ) -> Float[Array, "batch steps codebooks size"]:
-        """The full pass, of a condition that has been worked out."""
+        """The full pass, of a condition that has been worked out.
+
+        A list ``weights`` is given what each step looked at in the context, ``[batch, heads, steps, context]`` a layer.
+        """
         length = columns.shape[1]
         x = self.embed(columns, 0)
         if condition.locked is not None:
@@ -196,10 +222,11 @@ class TokenDecoder(nnx.Module):
         causal = jnp.tril(jnp.ones((length, length), bool))
         mask = None if condition.mask is None else condition.mask[:, :, :length]
         seconds = None if condition.step_seconds is None else condition.step_seconds[:length]
+        bias = None if condition.bias is None else condition.bias[:, :, :length]
         for number, layer in enumerate(self.layers):
             keys, values = layer.attention.keys_values(layer.norm_self(x))
             context = condition.keys_values[number] if condition.keys_values else None
-            x = layer(x, keys, values, causal, context, mask, seconds)
+            x = layer(x, keys, values, causal, context, mask, seconds, bias, weights)
         return self.logits(x, None if condition.prior is None else condition.prior[:, :length])
 
     def empty_cache(self, batch: int, steps: int) -> list[tuple[Array, Array]]:
@@ -220,11 +247,13 @@ class TokenDecoder(nnx.Module):
         if condition.locked is not None:
             x = x + jax.lax.dynamic_slice_in_dim(condition.locked, step, 1, axis=1)
         seen = (jnp.arange(cache[0][0].shape[3]) <= step)[None, :]
-        mask, seconds = condition.mask, condition.step_seconds
+        mask, seconds, bias = condition.mask, condition.step_seconds, condition.bias
         if mask is not None and mask.shape[2] > 1:
             mask = jax.lax.dynamic_slice_in_dim(mask, step, 1, axis=2)
         if seconds is not None:
             seconds = jax.lax.dynamic_slice_in_dim(seconds, step, 1)
+        if bias is not None:
+            bias = jax.lax.dynamic_slice_in_dim(bias, step, 1, axis=2)
         grown = []
         for number, (layer, (keys, values)) in enumerate(zip(self.layers, cache, strict=True)):
             key, value = laid_out(*layer.attention.keys_values(layer.norm_self(x)))
@@ -232,7 +261,7 @@ class TokenDecoder(nnx.Module):
             values = jax.lax.dynamic_update_slice_in_dim(values, value, step, axis=2)
             grown.append((keys, values))
             context = condition.keys_values[number] if condition.keys_values else None
-            x = layer(x, keys, values, seen, context, mask, seconds, one=True)
+            x = layer.step(x, keys, values, seen, context, mask, seconds, bias)
         prior = None if condition.prior is None else jax.lax.dynamic_slice_in_dim(condition.prior, step, 1, axis=1)
         return self.logits(x, prior)[:, 0], grown
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from mvgen import clock
 from mvgen.models.attention import Block, CrossBlock
 from mvgen.models.config import MVGenConfig
-from mvgen.models.positions import own_latents, sinusoid, within
+from mvgen.models.positions import distance_bias, own_latents, sinusoid, within
 
 MOTION_GAIN = 4.0  # motion between frames is small beside the picture itself
 APART_GAIN = 2.0  # and so is what sets a moment apart from the rest of the window
@@ -57,7 +57,7 @@ class Tower(nnx.Module):
     """A transformer along time, whose attention knows the distance in seconds."""
 
     def __init__(self, config: MVGenConfig, layers: int, *, rngs: nnx.Rngs):
-        self.positions, self.window = config.positions, config.attention_window
+        self.positions, self.window, self.heads = config.positions, config.attention_window, config.heads
         dtype = config.compute_dtype
         self.blocks = nnx.List([Block(config.width, config.heads, dtype=dtype, rngs=rngs) for _ in range(layers)])
         self.norm = nnx.LayerNorm(config.width, dtype=dtype, rngs=rngs)
@@ -66,8 +66,9 @@ class Tower(nnx.Module):
         if self.positions == "sinusoid":
             x = x + sinusoid(seconds, x.shape[-1]).astype(x.dtype)
         mask = within(seconds, seconds, self.window)
+        bias = distance_bias(seconds, seconds, self.heads) if self.positions == "bias" else None
         for block in self.blocks:
-            x = block(x, seconds=seconds if self.positions == "rotary" else None, mask=mask)
+            x = block(x, seconds=seconds if self.positions == "rotary" else None, mask=mask, bias=bias)
         return self.norm(x)
 
 
@@ -151,9 +152,15 @@ class AlignedEncoder(nnx.Module):
         return z * jax.lax.rsqrt(jnp.sum(z**2, axis=-1, keepdims=True) + 1e-6)
 
     def match(
-        self, video: Float[Array, "batch time dim"], audio: Float[Array, "batch tokens dim"]
+        self,
+        video: Float[Array, "batch time dim"],
+        audio: Float[Array, "batch tokens dim"],
+        weights: list[Array] | None = None,
     ) -> Float[Array, "batch time"]:
-        """Bidirectional temporal cross-attention, and per frame the logit that picture and sound belong together."""
+        """Bidirectional temporal cross-attention, and per frame the logit that picture and sound belong together.
+
+        A list ``weights`` is given what each frame looked at, ``[batch, heads, frames, tokens]`` a layer.
+        """
         frame_seconds = jnp.asarray(clock.frame_centres(video.shape[1]))
         token_seconds = jnp.asarray(clock.token_centres(audio.shape[1]))
         rotary = self.config.positions == "rotary"
@@ -162,15 +169,26 @@ class AlignedEncoder(nnx.Module):
             video = video + sinusoid(frame_seconds, video.shape[-1]).astype(video.dtype)
             audio = audio + sinusoid(token_seconds, audio.shape[-1]).astype(audio.dtype)
         mask = within(frame_seconds, token_seconds, self.config.attention_window)
+        biased = self.config.positions == "bias"
+        bias = distance_bias(frame_seconds, token_seconds, self.config.heads) if biased else None
         for to_video, to_audio in zip(self.video_from_audio, self.audio_from_video, strict=True):
             video, audio = (
-                to_video(video, audio, seconds=frame_times, context_seconds=token_times, mask=mask),
+                to_video(
+                    video,
+                    audio,
+                    seconds=frame_times,
+                    context_seconds=token_times,
+                    mask=mask,
+                    bias=bias,
+                    weights=weights,
+                ),
                 to_audio(
                     audio,
                     video,
                     seconds=token_times,
                     context_seconds=frame_times,
                     mask=None if mask is None else mask.T,
+                    bias=None if bias is None else bias.swapaxes(2, 3),
                 ),
             )
         return self.verdict(jnp.concatenate([video, own_latents(audio).mean(axis=2)], axis=-1))[..., 0].astype(

@@ -12,6 +12,8 @@ from mvgen import clock
 
 SLOWEST_HZ = 1 / 64
 FASTEST_HZ = 12.5  # one full turn every two frames: the highest rate that 25 frames a second can tell apart
+NEAREST_SECONDS, FARTHEST_SECONDS = 1 / clock.FRAME_RATE, 1.0
+"""How far the first and the last head look where attention is biased by distance in time."""
 
 
 def _frequencies(count: int) -> Float[Array, " count"]:
@@ -46,6 +48,19 @@ def rotate(
     cos, sin = jnp.cos(angles)[None, :, None, :], jnp.sin(angles)[None, :, None, :]
     first, second = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+
+
+def distance_bias(
+    query_seconds: Float[Array, " query"], key_seconds: Float[Array, " key"], heads: int
+) -> Float[Array, "1 heads query key"]:
+    """What is added to attention's scores for a distance in time: minus the distance, in units of each head's reach.
+
+    ALiBi (Press et al. 2022) with seconds in place of steps, both ways. The heads' reaches are fixed, geometric from
+    ``NEAREST_SECONDS`` (a frame) to ``FARTHEST_SECONDS``: at its reach a head sees e times less than at no distance.
+    It cannot tell before from after.
+    """
+    reach = jnp.geomspace(NEAREST_SECONDS, FARTHEST_SECONDS, heads)
+    return -jnp.abs(query_seconds[:, None] - key_seconds[None, :])[None, None] / reach[None, :, None, None]
 
 
 def within(

@@ -8,8 +8,11 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mvgen.errors import UserError
 from mvgen.metrics.table import METRICS
+from mvgen.report.attention import attention_panels
 from mvgen.report.curves import curves
 from mvgen.report.examples import Example, figure
 from mvgen.report.scores import Direction, conditions, table, tile
@@ -33,6 +36,7 @@ def write_report(
     examples: Sequence[Example] = (),
     retrieval: Mapping[str, float] | None = None,
     history: Sequence[Mapping[str, Any]] = (),
+    attention: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes one HTML file that needs no network; films are linked by relative paths, all else is inside.
 
@@ -44,12 +48,13 @@ def write_report(
         examples: clips to watch.
         retrieval: what :func:`mvgen.metrics.retrieval.retrieval` returned.
         history: lines of ``metrics.jsonl``.
+        attention: ``CLIP/fusion`` and ``CLIP/decoder`` to maps (:func:`mvgen.attention_maps.attention_maps`).
 
     Raises:
         UserError: the folder does not exist or cannot be written to.
     """
     target = Path(path)
-    page = _page(target.parent, title, lead, facts, directions, examples, retrieval, history)
+    page = _page(target.parent, title, lead, facts, directions, examples, retrieval, history, attention)
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
         partial.write_text(page, encoding="utf-8")
@@ -69,6 +74,7 @@ def _page(
     examples: Sequence[Example],
     retrieval: Mapping[str, float] | None,
     history: Sequence[Mapping[str, Any]],
+    attention: Mapping[str, np.ndarray] | None,
 ) -> str:
     parts = [f"<h1>{escape(title)}</h1>", f'<p class="lead">{escape(lead)}</p>']
     if facts:
@@ -93,6 +99,17 @@ def _page(
     if retrieval:
         parts.append("<h2>Retrieval in the coordinated space</h2>")
         parts.append(_retrieval_table(retrieval))
+    maps = "".join(
+        f'<div class="panel"><h3>{escape(name)}</h3>{svg}</div>' for name, svg in attention_panels(attention or {})
+    )
+    if maps:
+        parts.append("<h2>Where attention looks</h2>")
+        parts.append(
+            "<p>The first window of the first clip of each instrument. Each row is a moment that looks, each column a "
+            "moment that is looked at; the diagonal is the same moment. Means over layers and heads, each row against "
+            "its largest value.</p>"
+        )
+        parts.append(f'<div class="panels">{maps}</div>')
     panels = "".join(f'<div class="panel"><h3>{escape(name)}</h3>{svg}</div>' for name, svg in curves(history))
     if panels:
         parts.append("<h2>Learning</h2>")

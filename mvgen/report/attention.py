@@ -1,0 +1,59 @@
+"""What attention looks at over time, as inline SVG that takes its colours and its font from the page around it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from mvgen import clock
+from mvgen.attention_maps import on_diagonal, shade
+from mvgen.report.curves import COLOURS, INK
+
+TITLES = {
+    "fusion": ("frames look at the sound", "sound, s", "picture, s"),
+    "decoder": ("tokens look at the picture", "picture, s", "sound, s"),
+}
+DARK = (0x4A / 255, 0x9A / 255, 0x92 / 255)  # between the accents of the light page and the dark one
+
+
+def attention_panels(maps: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
+    """Title and inline SVG of each map.
+
+    Args:
+        maps: ``CLIP/fusion`` and ``CLIP/decoder`` to what :func:`mvgen.attention_maps.attention_maps` gives.
+    """
+    panels = []
+    for name, weights in maps.items():
+        clip, _, kind = name.rpartition("/")
+        if kind in TITLES:
+            share, even = on_diagonal(weights)
+            title = f"{clip}: {TITLES[kind][0]}, {share:.0%} within 0.1 s (evenly: {even:.0%})"
+            panels.append((title, _panel(name, weights, *TITLES[kind][1:])))
+    return panels
+
+
+def _panel(name: str, weights: np.ndarray, across: str, down: str) -> str:
+    seconds = clock.frames_of(max(weights.shape)) / clock.FRAME_RATE
+    cells = np.empty((*weights.shape, 4))
+    cells[..., :3], cells[..., 3] = DARK, shade(weights)  # transparent where nothing is seen, on any page
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "font.size": 9}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(3.4, 3.4), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(cells, extent=(0, seconds, seconds, 0), interpolation="nearest", aspect="equal")
+        axes.set_xlabel(across, color=INK)
+        axes.set_ylabel(down, color=INK)
+        axes.tick_params(colors=INK, labelcolor=INK, length=0)
+        axes.spines[:].set_visible(False)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for stand_in, colour in COLOURS.items():
+        svg = svg.replace(stand_in, colour)
+    return svg

@@ -1,0 +1,80 @@
+"""Attention maps: of the right example, on the same clock, changing nothing, and shown at evaluations."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mvgen import sharding, step, train
+from mvgen.attention_maps import attention_maps, compute_maps, on_diagonal, picture
+from mvgen.models.mvgen import tower_input
+from mvgen.models.patches import patchify, scaled
+from mvgen.progress import Progress
+from mvgen.report.attention import attention_panels
+from tests.mvgen.models.small import small_batch, small_model
+from tests.mvgen.synthetic import SPEC, tiny, write_records
+
+
+@pytest.mark.parametrize("positions", ["rotary", "bias"])
+def test_maps_are_of_the_first_example_and_span_the_window(positions):
+    model = small_model(positions=positions)
+    batch = {name: jnp.asarray(value) for name, value in small_batch().items()}
+    maps = {name: np.asarray(found) for name, found in attention_maps(model, batch).items()}
+    assert maps["fusion"].shape == (10, 20) and maps["decoder"].shape == (20, 10)
+    for found in maps.values():
+        np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-4)
+        assert on_diagonal(found, 0.2)[0] > 0.999  # the attention window of the small model
+        assert on_diagonal(found, 0.1)[0] < 1
+    other = attention_maps(model, {name: value[::-1] for name, value in batch.items()})
+    assert np.abs(other["fusion"] - maps["fusion"]).max() > 1e-4
+    assert "decoder" not in attention_maps(small_model(cross_attention=False), batch)
+
+
+def test_asking_for_maps_does_not_change_what_the_model_says():
+    model = small_model()
+    batch = {name: jnp.asarray(value) for name, value in small_batch().items()}
+    video = model.encoder.video_latents(tower_input(model.config, batch, scaled(patchify(batch["frames"], 4))))
+    audio = model.encoder.audio_latents(batch["tokens"])
+    np.testing.assert_array_equal(model.encoder.match(video, audio), model.encoder.match(video, audio, []))
+
+
+def test_picture_of_a_diagonal_is_a_diagonal():
+    weights = np.repeat(np.eye(6), 2, axis=1) / 2
+    assert on_diagonal(weights, 0.021) == (1.0, 1 / 6)
+    drawn = picture(weights)
+    assert drawn.dtype == np.uint8 and drawn.shape == (240, 240, 3)
+    dark = drawn[..., 0] < 0x80
+    assert (dark == (np.arange(240)[:, None] // 40 == np.arange(240)[None, :] // 40)).all()
+
+
+def test_panels_show_each_map_and_how_much_lies_on_the_diagonal():
+    panels = attention_panels({"clip <1>/fusion": np.eye(50).repeat(2, axis=1) / 2, "clip <1>/unknown": np.eye(3)})
+    ((title, svg),) = panels
+    assert title.startswith("clip <1>: frames look at the sound, 100% within 0.1 s (evenly: ")
+    assert svg.startswith("<svg") and "var(--ink-soft)" in svg and "#0102" not in svg and len(svg) < 60_000
+    assert attention_panels({}) == []
+
+
+def test_training_shows_the_maps_of_a_held_out_window(tmp_path: Path):
+    """The compiled program that training uses gives the maps of its averaged parameters; TensorBoard gets pictures."""
+    config = tiny(write_records(tmp_path / "records", {"train": [12], "test": [12, 20]}))
+    program = step.build(config, SPEC, sharding.make_mesh(devices=jax.devices()[:1]))
+    windows = train.open_windows(config, "test")
+    attend = train.compile_attention(config, program, windows)()
+    params = nnx.to_pure_dict(nnx.state(step.make_model(config, SPEC), nnx.Param))
+    params = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), params, program.abstract.ema)
+    maps = train.held_out_attention(config, program, attend, params, windows)
+    window = windows.cut(0, np.random.default_rng(0))
+    expected = compute_maps(nnx.merge(program.graphdef, params), {name: x[None] for name, x in window.items()})
+    assert maps.keys() == expected.keys() == {"fusion", "decoder"}
+    for name, found in maps.items():
+        np.testing.assert_allclose(found, expected[name], atol=1e-4)
+    (tmp_path / "run").mkdir()
+    progress = Progress(tmp_path / "run", 10)
+    progress.attention(3, maps)
+    progress.close()
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    assert all(f"attention/{name}".encode() in events.read_bytes() for name in maps)
