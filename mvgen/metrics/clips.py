@@ -56,9 +56,14 @@ class Clip:
         )
 
     @property
+    def known(self) -> bool:
+        """Whether notes of it are known."""
+        return self.notes is not None and len(self.notes) > 0
+
+    @property
     def pitched(self) -> bool:
-        """Whether its notes are pitches that harmonic salience can read (drums have General MIDI keys instead)."""
-        return self.notes is not None and len(self.notes) > 0 and self.instrument not in ("drums", "percussion")
+        """Whether its notes are known pitches (drums have General MIDI keys instead)."""
+        return self.known and self.instrument not in ("drums", "percussion")
 
 
 class Heard:

@@ -18,6 +18,7 @@ from mvgen.metrics.picture import flicker, psnr, ssim
 from mvgen.metrics.pitch import PitchReader
 from mvgen.metrics.places import Watched, fit_in_folds, places_right
 from mvgen.metrics.table import ScoreTable
+from mvgen.metrics.transcriber import Transcribers
 
 FRAME_MS = 1000.0 / FRAME_RATE
 UNKNOWN_PITCHES = np.arange(36, 97)
@@ -39,15 +40,16 @@ def score_sound(
         seed: of the shuffled pairs that give the chance levels.
     """
     readers = pitch_readers(clips)
+    transcribers = Transcribers(clips, reference)
+    transcriptions: dict[int, np.ndarray | None] = {}
 
-    def notes_heard(clip: Clip, heard: Heard) -> np.ndarray:
-        return transcribe(heard.sound, heard.onsets, readers[clip.instrument], max(clip.voices, 1))
-
-    transcriptions: dict[int, np.ndarray] = {}
-
-    def transcribed(clip: Clip, heard: Heard) -> np.ndarray:
+    def transcribed(number: int, heard: Heard) -> np.ndarray | None:
+        """Notes heard in a sound of clip ``number``: true pairs come first, so it is that clip's own sound."""
         if id(heard) not in transcriptions:
-            transcriptions[id(heard)] = notes_heard(clip, heard)
+            notes, clip = transcribers.read(number, heard), clips[number]
+            if notes is None and clip.instrument in readers:
+                notes = transcribe(heard.sound, heard.onsets, readers[clip.instrument], max(clip.voices, 1))
+            transcriptions[id(heard)] = notes
         return transcriptions[id(heard)]
 
     def score(known: int, heard: Heard) -> dict[str, float]:
@@ -63,13 +65,13 @@ def score_sound(
         if clip.notes is not None:
             notes = clip.notes[clip.notes[:, 0] < seconds]
             values["onset_f"] = onset_agreement(moments(notes[:, 0]), onsets)["f"]
-            if clip.pitched:
-                estimated = transcribed(clip, heard)
+            estimated = transcribed(known, heard)
+            if estimated is not None:
                 values["note_f"] = note_agreement(notes, estimated[estimated[:, 0] < seconds])["f"]
-                if clip.voices == 1:
-                    values["pitch_right"] = pitch_right(notes, heard.sound, onsets, readers[clip.instrument])
-        elif clip.instrument in readers:
-            values["note_f_sound"] = note_agreement(transcribed(clip, true), transcribed(clip, heard))["f"]
+            if clip.pitched and clip.voices == 1:
+                values["pitch_right"] = pitch_right(notes, heard.sound, onsets, readers[clip.instrument])
+        elif (right := transcribed(known, true)) is not None and (estimated := transcribed(known, heard)) is not None:
+            values["note_f_sound"] = note_agreement(right, estimated)["f"]
         return values
 
     table = _table(clips)
