@@ -2,8 +2,8 @@
 
 Amplitude spectra of a stretch before the onset and of one after it, in decibels below what is strongest after it (that
 is 1, and what lies a given number of decibels below is 0), and of the rise from one to the other: a note that rings on
-stands in both, a new one in the rise. Of pitches the harmonics are looked at, and those of pitches at other intervals beside them; of drums,
-bands of frequency.
+stands in both, a new one in the rise. Of pitches the harmonics are looked at, and those of pitches at other intervals
+beside them; of drums, bands of frequency.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from mvgen.metrics.onsets import SAMPLE_RATE, until_next
 from mvgen.metrics.pitch import FFT, Bands, frequency
 
 PITCHED_FLOOR_DB, STRUCK_FLOOR_DB = 25.0, 50.0
-"""Decibels below the strongest at which a level is 0. Harmonics fainter than that do not survive a codec: with 50 dB for
-pitches the transcriber reads originals as well, and what a codec has made of them much worse."""
+"""Decibels below the strongest at which a level is 0. Fainter harmonics do not survive a codec: with 50 dB for pitches
+the transcriber reads originals no better, and what a codec has made of them much worse."""
 QUIET = 3e-4
 """Amplitude of the strongest bin below which a sound counts as ever fainter, down to nothing."""
 SHORTEST = 0.04
