@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +29,13 @@ from mvgen.media import MediaInfo, probe, read_picture, read_sound
 from mvgen.media.probe import open_media, picture_stream
 
 try:
+    from mvgen.metrics.beats import loris_set
     from mvgen.metrics.clips import Clip, Heard, Seen
     from mvgen.metrics.motion import mean_flow
     from mvgen.metrics.onsets import SAMPLE_RATE
     from mvgen.metrics.scores import score_picture, score_sound, score_sync
     from mvgen.metrics.table import ScoreTable, lines
+    from mvgen.metrics.weighted import judges, parse, score_weighted
 except ModuleNotFoundError as error:  # librosa and mir_eval are not for those who only train and generate
     without_extra(error, "eval", __name__)
 
@@ -69,6 +71,7 @@ def evaluate_folders(
     cache: Cache | None = None,
     progress: bool = True,
     parts: Collection[str] = PARTS,
+    weights: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Scores a folder of generated videos against a folder of reference videos.
 
@@ -78,12 +81,13 @@ def evaluate_folders(
         seed: of the shuffled pairs and of the bootstrap.
         cache: analysed files of earlier calls, extended in place.
         progress: whether to show a progress bar on stderr.
+        weights: folders of trained networks by score (:mod:`mvgen.metrics.weighted`); what is not named is not run.
         parts: which of :data:`PARTS` to score. Of what a direction leaves the original's own, scores tell nothing.
 
     Returns:
         ``summary`` (see :meth:`mvgen.metrics.table.ScoreTable.summary`), ``per_clip``, and what the numbers rest on:
         ``clips``, ``seconds``, ``frame_rate``, ``native_frame_rates``, ``picture_sizes``, ``seed``, ``shuffled_pairs``,
-        ``only_in_reference``, ``only_in_generated``, ``refused``.
+        ``only_in_reference``, ``only_in_generated``, ``refused``; ``loris`` and ``weighted`` are of the whole set.
 
     Raises:
         UserError: a folder is missing or holds no video, no names match, the manifest is damaged, or not one pair can
@@ -97,6 +101,7 @@ def evaluate_folders(
             f"{next(iter(originals))!r}); give the generated videos the names of their originals"
         )
     known = read_manifest(Path(reference) / MANIFEST)
+    loaded = judges(weights or {})
     cache = {} if cache is None else cache
     look = "picture" in parts or "sync" in parts
     clips: list[Clip] = []
@@ -127,6 +132,10 @@ def evaluate_folders(
     if not pairs:
         raise UserError(f"not one pair could be read; the first reason: {refused[0]['reason']}")
     table = score(clips, pairs, seed, parts)
+    heard = [(a.heard, b.heard) for a, b in pairs if a.heard and b.heard]
+    seen = [(a.seen, b.seen) for a, b in pairs if a.seen and b.seen]
+    judged, weighted = score_weighted(clips, heard, seen, weights or {}, loaded, seed)
+    table = table.merge(judged)
     lengths = [min(_seconds(original), _seconds(product)) for original, product in pairs]
     return {
         "reference": os.fspath(reference),
@@ -142,6 +151,8 @@ def evaluate_folders(
         "only_in_generated": sorted(products.keys() - originals.keys()),
         "refused": refused,
         "summary": table.summary(seed),
+        "loris": loris(table),
+        "weighted": weighted,
         "per_clip": table.per_clip(),
     }
 
@@ -161,6 +172,14 @@ def score(
         originals = [a for a, _ in seen], [a for a, _ in heard]
         table = table.merge(score_sync(clips, [b for _, b in seen], [b for _, b in heard], seed, originals))
     return table
+
+
+def loris(table: ScoreTable) -> dict[str, dict[str, float]]:
+    """LORIS' scores of a set (:func:`mvgen.metrics.beats.loris_set`) by group; empty where no sound was scored."""
+    if "beat_hit" not in table.values:
+        return {}
+    values = table.values["beat_coverage"], table.values["beat_hit"]
+    return {group: loris_set(*(column[chosen] for column in values)) for group, chosen in table.groups().items()}
 
 
 def _complete(
@@ -324,6 +343,20 @@ def report_lines(scores: dict[str, Any]) -> Iterable[str]:
         yield f"refused {entry['name']}: {entry['reason']}"
     yield ""
     yield from lines(scores["summary"])
+    if scores["loris"]:
+        yield ""
+    yield from _loris_lines(scores)
+    yield ""
+    yield from scores["weighted"]["lines"]
+
+
+def _loris_lines(scores: dict[str, Any]) -> Iterable[str]:
+    for group, values in scores["loris"].items():
+        yield f"LORIS, {group}: " + ", ".join(f"{name.upper()} {_short(value)}" for name, value in values.items())
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "-"
 
 
 def _some(names: list[str], most: int = 5) -> str:
@@ -383,20 +416,33 @@ def main() -> int:
     )
     parser.add_argument("--generated", required=True, metavar="DIR", help="generated videos, named as the originals")
     parser.add_argument("--out", metavar="FILE.json", help="also write all scores here, clip by clip")
+    parser.add_argument("--report", metavar="FILE.html", help="also write a page with plots; it needs no network")
     parser.add_argument("--seed", type=int, default=0, help="of shuffled pairs and bootstrap (default 0)")
     parser.add_argument(
         "--parts", default=",".join(PARTS), metavar="A,B", help=f"what to score (default {','.join(PARTS)}: all)"
     )
+    parser.add_argument(
+        "--weights", nargs="+", default=[], metavar="NAME=FOLDER",
+        help="trained networks in transformers' format for fad, fvd, kl; see docs/metrics.md",
+    )  # fmt: skip
     arguments = parser.parse_args()
     parts = tuple(part.strip() for part in arguments.parts.split(","))
     if unknown := sorted(set(parts) - set(PARTS)):
         raise UserError(f"--parts names {', '.join(unknown)}; it can name {', '.join(PARTS)}")
-    if arguments.out and not Path(arguments.out).resolve().parent.is_dir():
-        raise UserError(f"--out: {Path(arguments.out).resolve().parent} is not a folder")
-    scores = evaluate_folders(arguments.reference, arguments.generated, arguments.seed, parts=parts)
+    for option, file in (("--out", arguments.out), ("--report", arguments.report)):
+        if file and (Path(file).is_dir() or not Path(file).resolve().parent.is_dir()):
+            raise UserError(f"{option} {file}: give a file in a folder that exists")
+    scores = evaluate_folders(
+        arguments.reference, arguments.generated, arguments.seed, parts=parts, weights=parse(arguments.weights)
+    )
     print("\n".join(report_lines(scores)))
     if arguments.out:
         write_json(arguments.out, scores)
+    if arguments.report:
+        from mvgen.report import write_evaluation
+
+        write_evaluation(arguments.report, scores)
+        print(f"\nlook at {arguments.report}")
     return 0
 
 

@@ -58,3 +58,16 @@ def beat_alignment(music_beats: np.ndarray, magnitude: np.ndarray, rate: float, 
         return 0.0
     distances = np.min(np.abs(np.asarray(music_beats)[:, None] - minima), axis=1)
     return float(np.mean(np.exp(-(distances**2) / (2 * sigma**2))))
+
+
+def loris_set(coverage: np.ndarray, hit: np.ndarray) -> dict[str, float]:
+    """LORIS over a set of clips, from each clip's scores ``[n]``: means, deviations (ddof 1) and F1 of the two means.
+
+    ``bcs``, ``csd``, ``bhs``, ``hsd``, ``f1``. A deviation of one clip is NaN; F1 is 0 where both means are.
+    """
+    coverage, hit = (values[np.isfinite(values)] for values in (np.asarray(coverage, float), np.asarray(hit, float)))
+    if not len(coverage) or not len(hit):
+        return dict.fromkeys(("bcs", "csd", "bhs", "hsd", "f1"), float("nan"))
+    bcs, bhs = float(coverage.mean()), float(hit.mean())
+    csd, hsd = (float(np.std(values, ddof=1)) if len(values) > 1 else float("nan") for values in (coverage, hit))
+    return {"bcs": bcs, "csd": csd, "bhs": bhs, "hsd": hsd, "f1": 2 * bcs * bhs / (bcs + bhs) if bcs + bhs else 0.0}

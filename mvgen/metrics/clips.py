@@ -11,6 +11,7 @@ import numpy as np
 import soxr
 
 from mvgen.clock import FRAME_RATE
+from mvgen.metrics import foley
 from mvgen.metrics.geometry import Geometry
 from mvgen.metrics.motion import flow_magnitude, picture_change
 from mvgen.metrics.onsets import SAMPLE_RATE, onset_strength, pick_onsets
@@ -56,9 +57,14 @@ class Clip:
         )
 
     @property
+    def known(self) -> bool:
+        """Whether notes of it are known."""
+        return self.notes is not None and len(self.notes) > 0
+
+    @property
     def pitched(self) -> bool:
-        """Whether its notes are pitches that harmonic salience can read (drums have General MIDI keys instead)."""
-        return self.notes is not None and len(self.notes) > 0 and self.instrument not in ("drums", "percussion")
+        """Whether its notes are known pitches (drums have General MIDI keys instead)."""
+        return self.known and self.instrument not in ("drums", "percussion")
 
 
 class Heard:
@@ -87,6 +93,11 @@ class Heard:
     def onsets(self) -> np.ndarray:
         """Onset times in seconds."""
         return pick_onsets(self.strength)
+
+    @cached_property
+    def foley(self) -> tuple[np.ndarray, np.ndarray]:
+        """Onsets of the first two seconds and their confidences (:func:`mvgen.metrics.foley.detections`)."""
+        return foley.detections(self.sound, self.strength)
 
 
 class Seen:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mir_eval
 import numpy as np
 
-from mvgen.metrics.onsets import SAMPLE_RATE, TOLERANCE, moments
+from mvgen.metrics.onsets import SAMPLE_RATE, TOLERANCE, moments, until_next
 from mvgen.metrics.pitch import PitchReader, frequency
 
 NEAREST = 0.1
@@ -18,7 +18,7 @@ NEAREST = 0.1
 
 def transcribe(sound: np.ndarray, onsets: np.ndarray, reader: PitchReader, voices: int = 1) -> np.ndarray:
     """Notes heard in a sound: at each onset the pitches that sound until the next one, float ``[N, 3]``."""
-    ends = np.append(onsets[1:], len(sound) / SAMPLE_RATE)
+    ends = until_next(onsets, len(sound) / SAMPLE_RATE)
     notes = [
         (onset, max(end, onset + 0.01), pitch)
         for onset, end in zip(onsets, ends, strict=True)

@@ -49,6 +49,11 @@ def moments(onsets: np.ndarray, gap: float = 0.03) -> np.ndarray:
     return ordered[np.concatenate([[True], np.diff(ordered) > gap])]
 
 
+def until_next(onsets: np.ndarray, seconds: float) -> np.ndarray:
+    """For each onset where the next one lies, or the end of the sound, ``[onsets]``; of none, none."""
+    return np.append(onsets[1:], seconds)[: len(onsets)]
+
+
 def onset_agreement(reference: np.ndarray, estimated: np.ndarray, tolerance: float = TOLERANCE) -> dict[str, float]:
     """Precision, recall and F of estimated onsets against reference onsets, both in seconds.
 

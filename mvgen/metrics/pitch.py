@@ -39,10 +39,10 @@ class PitchReader:
         fundamental = frequency(self.candidates)[:, None]
         numbers = np.arange(1, HARMONICS + 1)
         self._weights_KxH = np.where(numbers * fundamental < HIGHEST, 0.85 ** (numbers - 1.0), 0.0)
-        self._harmonics = _Bands(numbers * fundamental)
+        self._harmonics = Bands(numbers * fundamental)
         # Between two harmonics of the candidate: partials found here belong to a lower note.
         between = np.concatenate([numbers - 1 / 2, numbers - 1 / 3, numbers - 2 / 3])
-        self._between = _Bands(between * fundamental)
+        self._between = Bands(between * fundamental)
 
     def salience(self, log_spectrum: np.ndarray) -> np.ndarray:
         """How strongly each candidate stands in a log spectrum (:func:`log_spectrum`), float ``[candidates]``."""
@@ -95,7 +95,7 @@ def log_spectrum(sound: np.ndarray, start: float, stop: float, floor_db: float =
     return np.maximum(0.0, 1.0 + decibels / floor_db)
 
 
-class _Bands:
+class Bands:
     """Bands of some 35 cents around frequencies ``[K, H]``, and the largest value of a spectrum in each."""
 
     def __init__(self, centres_KxH: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from mvgen.clock import FRAME_RATE
 from mvgen.metrics import beats
 from mvgen.metrics.av_align import av_align, video_peaks
 from mvgen.metrics.clips import Clip, Heard, Seen
+from mvgen.metrics.foley import foley_scores
 from mvgen.metrics.lag import lag, strength_at_frames
 from mvgen.metrics.notes import note_agreement, pitch_right, transcribe
 from mvgen.metrics.onsets import moments, onset_agreement
@@ -18,6 +19,8 @@ from mvgen.metrics.picture import flicker, psnr, ssim
 from mvgen.metrics.pitch import PitchReader
 from mvgen.metrics.places import Watched, fit_in_folds, places_right
 from mvgen.metrics.table import ScoreTable
+from mvgen.metrics.transcriber import Transcribers
+from mvgen.metrics.warp import warp_error
 
 FRAME_MS = 1000.0 / FRAME_RATE
 UNKNOWN_PITCHES = np.arange(36, 97)
@@ -30,8 +33,8 @@ def score_sound(
     """Onset F, note F, pitch right and beat scores of generated sounds.
 
     Against the known notes where a clip has them, and against the reference sounds. Each pair is compared over the
-    shorter of the two lengths. Pitches are read among all semitones from the lowest to the highest known note of the
-    instrument; drums have no pitch scores.
+    shorter of the two lengths. Notes are read by a transcriber fitted on the originals of other clips of the
+    instrument, or, where too few notes are known for that, by harmonic salience.
 
     Args:
         clips: what is known, ``[n]``.
@@ -39,15 +42,16 @@ def score_sound(
         seed: of the shuffled pairs that give the chance levels.
     """
     readers = pitch_readers(clips)
+    transcribers = Transcribers(clips, reference)
+    transcriptions: dict[int, np.ndarray | None] = {}
 
-    def notes_heard(clip: Clip, heard: Heard) -> np.ndarray:
-        return transcribe(heard.sound, heard.onsets, readers[clip.instrument], max(clip.voices, 1))
-
-    transcriptions: dict[int, np.ndarray] = {}
-
-    def transcribed(clip: Clip, heard: Heard) -> np.ndarray:
+    def transcribed(number: int, heard: Heard) -> np.ndarray | None:
+        """Notes heard in a sound of clip ``number``: true pairs come first, so it is that clip's own sound."""
         if id(heard) not in transcriptions:
-            transcriptions[id(heard)] = notes_heard(clip, heard)
+            notes, clip = transcribers.read(number, heard), clips[number]
+            if notes is None and clip.instrument in readers:
+                notes = transcribe(heard.sound, heard.onsets, readers[clip.instrument], max(clip.voices, 1))
+            transcriptions[id(heard)] = notes
         return transcriptions[id(heard)]
 
     def score(known: int, heard: Heard) -> dict[str, float]:
@@ -60,16 +64,21 @@ def score_sound(
             beats.beat_bits(true.strength, whole, beats.LORIS_PICKER),
             beats.beat_bits(heard.strength, whole, beats.LORIS_PICKER),
         ).values()
+        values["d2m_coverage"], values["d2m_hit"] = beats.d2m_scores(
+            beats.beat_bits(true.strength, whole, beats.D2M_PICKER),
+            beats.beat_bits(heard.strength, whole, beats.D2M_PICKER),
+        ).values()
+        values["foley_accuracy"], values["foley_ap"] = foley_scores(true.foley[0], *heard.foley).values()
         if clip.notes is not None:
             notes = clip.notes[clip.notes[:, 0] < seconds]
             values["onset_f"] = onset_agreement(moments(notes[:, 0]), onsets)["f"]
-            if clip.pitched:
-                estimated = transcribed(clip, heard)
+            estimated = transcribed(known, heard)
+            if estimated is not None:
                 values["note_f"] = note_agreement(notes, estimated[estimated[:, 0] < seconds])["f"]
-                if clip.voices == 1:
-                    values["pitch_right"] = pitch_right(notes, heard.sound, onsets, readers[clip.instrument])
-        elif clip.instrument in readers:
-            values["note_f_sound"] = note_agreement(transcribed(clip, true), transcribed(clip, heard))["f"]
+            if clip.pitched and clip.voices == 1:
+                values["pitch_right"] = pitch_right(notes, heard.sound, onsets, readers[clip.instrument])
+        elif (right := transcribed(known, true)) is not None and (estimated := transcribed(known, heard)) is not None:
+            values["note_f_sound"] = note_agreement(right, estimated)["f"]
         return values
 
     table = _table(clips)
@@ -80,13 +89,13 @@ def score_sound(
 def score_picture(
     clips: Sequence[Clip], reference: Sequence[Seen], generated: Sequence[Seen], seed: int = 0
 ) -> ScoreTable:
-    """Places read right, PSNR, SSIM, and steadiness beside flow magnitude, of generated pictures.
+    """Places read right, PSNR, SSIM, steadiness and warp error beside flow magnitude, of generated pictures.
 
     A reference of another size is brought to the generated one's; each pair is compared over the shorter length. For a
     shuffled pair the notes of one clip are looked for in the picture, and with the camera, of another.
     """
 
-    originals, weights = _readers_of_places(clips, reference)
+    originals, weights = readers_of_places(clips, reference)
     products = [_watched(clip, seen) for clip, seen in zip(clips, generated, strict=True)]
 
     def score(known: int, shown: int, seen: Seen, watched: Watched | None) -> dict[str, float]:
@@ -102,7 +111,11 @@ def score_picture(
         return values
 
     def plain(seen: Seen) -> dict[str, float]:
-        return {"flicker": flicker(seen.frames), "flow_magnitude": float(seen.motion[1:].mean())}
+        return {
+            "flicker": flicker(seen.frames),
+            "warp_error": warp_error(seen.frames),
+            "flow_magnitude": float(seen.motion[1:].mean()),
+        }
 
     table = _table(clips)
     table.add(
@@ -179,7 +192,7 @@ def _watched(clip: Clip, seen: Seen) -> Watched | None:
     return Watched(clip.notes, clip.geometry, seen.deviation(clip.geometry))
 
 
-def _readers_of_places(
+def readers_of_places(
     clips: Sequence[Clip], reference: Sequence[Seen]
 ) -> tuple[list[Watched | None], dict[int, np.ndarray]]:
     """The originals as watched, and for each clip weights fitted on the originals of others of its instrument."""

@@ -27,11 +27,16 @@ class Metric(NamedTuple):
 METRICS = {
     "onset_f": Metric("Onset F, known notes", "onsets heard against the onsets of the known notes, within 50 ms"),
     "onset_f_sound": Metric("Onset F, reference sound", "onsets heard against those heard in the reference sound"),
-    "note_f": Metric("Note F, known notes", "onset within 50 ms and the right pitch"),
+    "note_f": Metric("Note F, known notes", "onset within 50 ms and the right pitch or drum"),
     "note_f_sound": Metric("Note F, reference sound", "against a transcription of the reference sound"),
     "pitch_right": Metric("Pitch right, single voice", "share of known single-voice notes with the right pitch"),
     "beat_coverage": Metric("Beat coverage (LORIS)", "seconds with a beat in both over those with one generated"),
     "beat_hit": Metric("Beat hit (LORIS)", "seconds with a beat in both over those with one in the reference"),
+    "d2m_coverage": Metric("Beat coverage (D2M-GAN)", "seconds with a beat, generated over reference; may exceed 1"),
+    "d2m_hit": Metric("Beat hit (D2M-GAN)", "the same hits with D2M-GAN's picker"),
+    "foley_accuracy": Metric("Onset accuracy (CondFoleyGen)", "onsets of the first 2 s answered within 100 ms"),
+    "foley_ap": Metric("Onset AP (CondFoleyGen)", "average precision of those answers, ranked by loudness"),
+    "kl": Metric("KL of sound classes", "divergence of the classes heard from the original's, nats; 0 is best", 3),
     "av_align": Metric("AV-Align (TempoTokens)", "onsets and motion peaks that meet within one frame, over all"),
     "beat_alignment": Metric("Beat alignment (Bailando)", "how near music onsets fall to minima of motion"),
     "lag_within_frame": Metric(
@@ -43,6 +48,7 @@ METRICS = {
     "psnr": Metric("PSNR, dB", "against the reference picture", 1),
     "ssim": Metric("SSIM", "against the reference picture"),
     "flicker": Metric("Steadiness (VBench flicker)", "1 is steady; a frozen video scores 1: see flow magnitude", 3),
+    "warp_error": Metric("Flow-warp error", "squared change from frame to frame that motion does not explain", 4),
     "flow_magnitude": Metric("Flow magnitude, px", "how much the picture moves, in pixels a frame at the scored size"),
 }
 """Every score of a table, in the order in which they are shown."""
@@ -114,11 +120,8 @@ class ScoreTable:
         ``low`` and ``high`` bound the 95 % bootstrap interval of the mean over clips. Metrics that apply to no clip of
         a group are left out of it; ``chance`` and ``original`` are ``None`` where there is none.
         """
-        groups = {OVERALL: np.ones(len(self.names), bool)}
-        if len(set(self.instruments)) > 1:
-            groups |= {name: np.asarray(self.instruments) == name for name in dict.fromkeys(self.instruments)}
         summary: dict[str, dict[str, dict[str, Any]]] = {}
-        for group, chosen in groups.items():
+        for group, chosen in self.groups().items():
             summary[group] = {}
             for metric in METRICS:
                 values = self.values.get(metric, np.zeros(0))
@@ -135,8 +138,18 @@ class ScoreTable:
                 }
         return summary
 
+    def groups(self) -> dict[str, np.ndarray]:
+        """Which clips belong to ``overall`` and, where there are several, to each instrument: bool ``[n]`` each."""
+        groups = {OVERALL: np.ones(len(self.names), bool)}
+        if len(set(self.instruments)) > 1:
+            groups |= {name: np.asarray(self.instruments) == name for name in dict.fromkeys(self.instruments)}
+        return groups
+
     def per_clip(self) -> list[dict[str, Any]]:
-        """One entry a clip: name, instrument, scores and each score's chance; what does not apply is ``None``."""
+        """One entry a clip: name, instrument, scores, and of each its chance and the original's own.
+
+        What does not apply is ``None``.
+        """
         entries = []
         for i, (name, instrument) in enumerate(zip(self.names, self.instruments, strict=True)):
             entries.append(
@@ -145,6 +158,7 @@ class ScoreTable:
                     "instrument": instrument,
                     "scores": {metric: _number(values[i]) for metric, values in self.values.items()},
                     "chance": {metric: _mean(values[:, i]) for metric, values in self.shuffled.items()},
+                    "original": {metric: _number(values[i]) for metric, values in self.originals.items()},
                 }
             )
         return entries

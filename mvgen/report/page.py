@@ -53,8 +53,23 @@ def write_report(
     Raises:
         UserError: the folder does not exist or cannot be written to.
     """
+    write_page(
+        path, title, _body(Path(path).parent, title, lead, facts, directions, examples, retrieval, history, attention)
+    )
+
+
+def write_page(path: str | os.PathLike[str], title: str, body: str, style: str = "") -> None:
+    """Writes a whole HTML file around ``body``, in the house's style and what ``style`` adds to it.
+
+    Raises:
+        UserError: the folder does not exist or cannot be written to.
+    """
     target = Path(path)
-    page = _page(target.parent, title, lead, facts, directions, examples, retrieval, history, attention)
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}{style}</style></head>\n<body><main>\n{body}\n</main><script>{SCRIPT}</script></body></html>\n"
+    )
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
         partial.write_text(page, encoding="utf-8")
@@ -65,7 +80,7 @@ def write_report(
         partial.unlink(missing_ok=True)
 
 
-def _page(
+def _body(
     folder: Path,
     title: str,
     lead: str,
@@ -119,12 +134,7 @@ def _page(
         )
         parts.append(f'<div class="panels">{panels}</div>')
     parts.append(_reading(directions))
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style></head>\n<body><main>\n" + "\n".join(parts) + f"\n</main><script>{SCRIPT}</script>"
-        "</body></html>\n"
-    )
+    return "\n".join(parts)
 
 
 def _reading(directions: Sequence[Direction]) -> str:

@@ -9,8 +9,11 @@ from typing import Any
 
 from mvgen.metrics.table import METRICS, OVERALL, shown
 
-UNBOUNDED = ("psnr", "flow_magnitude")
+UNBOUNDED = ("psnr", "flow_magnitude", "warp_error", "d2m_coverage", "lag_value", "kl")
 """Metrics that have no end at 1, and so no bar."""
+AGAINST_ORIGINAL = ("psnr", "ssim", "onset_f_sound", "note_f_sound", "beat_coverage", "beat_hit", "d2m_coverage",
+                    "d2m_hit", "foley_accuracy", "foley_ap", "kl")  # fmt: skip
+"""Metrics of which the original is the measure: its own score says nothing."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def _beside(direction: Direction, group: str, metric: str, entry: Mapping[str, A
         if other is not None:
             parts.append(f"{escape(name)}&nbsp;{shown(other['mean'], metric)}")
     # An original compared with itself is perfect by definition where the reference is the measure.
-    if entry["original"] is not None and metric not in ("psnr", "ssim", "onset_f_sound", "beat_coverage", "beat_hit"):
+    if entry["original"] is not None and metric not in AGAINST_ORIGINAL:
         parts.append(f"original&nbsp;{shown(entry['original'], metric)}")
     return " &middot; ".join(parts)
 

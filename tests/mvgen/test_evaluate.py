@@ -64,16 +64,18 @@ def test_scores_tell_right_from_wrong(folders):
 
 def test_command_line_writes_json_and_a_table(folders, tmp_path, monkeypatch, capsys):
     reference, generated = folders
-    out = tmp_path / "scores.json"
+    out, page = tmp_path / "scores.json", tmp_path / "scores.html"
     arguments = ["evaluate", "--reference", str(reference), "--generated", str(generated), "--out", str(out)]
-    monkeypatch.setattr("sys.argv", arguments)
+    monkeypatch.setattr("sys.argv", [*arguments, "--report", str(page)])
     assert main() == 0
     shown = capsys.readouterr().out
     scores = json.loads(out.read_text())
     assert f"{scores['summary']['overall']['onset_f']['mean']:.2f}" in shown
     for word in ("chance", "original", "64x64", "25 frames/s", "4.00 s", "stray"):
         assert word in shown
-    assert list(tmp_path.iterdir()) == [out]
+    assert "LORIS" in shown and "Frechet audio distance: not run" in shown
+    assert NAMES[3] in page.read_text() and page.read_text().count('class="strip"') > 15
+    assert sorted(tmp_path.iterdir()) == [page, out]
 
 
 def test_only_the_parts_asked_for_are_scored(folders):
@@ -155,6 +157,23 @@ def test_a_damaged_manifest_names_its_line(tmp_path, line):
     path.write_text('{"clip_id": "good"}\n\n' + line + "\n")
     with pytest.raises(UserError, match="line 3"):
         read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("--report", "no folder/page.html"), "--report"),
+        (("--out", "."), "--out"),
+        (("--parts", "smell"), "smell"),
+        (("--weights", "imagebind=x"), "own code"),
+        (("--weights", "fad=nowhere"), "no such folder"),
+    ],
+)
+def test_a_bad_command_line_is_answered_before_any_work(folders, monkeypatch, words, said):
+    reference, generated = folders
+    monkeypatch.setattr("sys.argv", ["evaluate", "--reference", str(reference), "--generated", str(generated), *words])
+    with pytest.raises(UserError, match=said):
+        main()
 
 
 def test_json_is_strict_and_whole(tmp_path):

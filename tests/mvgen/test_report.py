@@ -12,9 +12,10 @@ from mvgen.errors import UserError
 from mvgen.media import write_video
 from mvgen.metrics.clips import Clip
 from mvgen.metrics.table import ScoreTable
-from mvgen.report import Direction, Example, Fact, Film, choose_examples, write_report
+from mvgen.report import Direction, Example, Fact, Film, choose_examples, write_evaluation, write_report
 from mvgen.report.curves import curves
 from mvgen.report.examples import piano_roll
+from mvgen.report.strips import strip
 from tests.mvgen.metrics.sounds import MELODY, RATE, SECONDS, play
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -146,3 +147,56 @@ def test_examples_are_the_first_of_each_instrument(tmp_path):
     assert np.isnan(drums.heard[:, 2]).all() and len(drums.heard) >= len(MELODY)
     assert set(first.heard[:, 2]) >= {60, 64, 67} and len(second.heard) == 0
     assert Path(first.films[1].path).parent == music
+
+
+def evaluated() -> dict:
+    """What ``evaluate_folders`` returns, of four clips, one with a name that is no HTML."""
+    table = ScoreTable(["a<b>&", "b", "c", "d"], ["keyboard", "keyboard", "drums", "drums"])
+    fit = {"onset_f": [0.75, 0.25, 0.5, 1.0], "psnr": [20.0, 22.0, 18.0, 30.0], "note_f": [0.5, 0.5, np.nan, np.nan]}
+    table.add(
+        lambda i, j: {name: values[i] if i == j else 0.125 for name, values in fit.items()},
+        original=lambda i: {"onset_f": 0.975, "psnr": 100.0, "note_f": np.nan},
+    )
+    return scores([0.0] * 4) | {
+        "reference": "the/originals",
+        "generated": "some/tool",
+        "native_frame_rates": [25.0],
+        "refused": [{"name": "e", "reason": "it is <broken>"}],
+        "only_in_reference": ["f"],
+        "only_in_generated": [],
+        "summary": table.summary(),
+        "per_clip": table.per_clip(),
+        "loris": {"overall": {"bcs": 0.5, "csd": float("nan"), "bhs": 0.5, "hsd": 0.1, "f1": 0.5}},
+        "weighted": {"lines": ["Frechet audio distance: not run"]},
+    }
+
+
+def test_evaluation_shows_every_score_and_every_clip(tmp_path):
+    write_evaluation(tmp_path / "page.html", evaluated())
+    page = (tmp_path / "page.html").read_text()
+    parser = Balance()
+    parser.feed(page)
+    assert not parser.open and not parser.sources
+    assert not re.search(r"https?://|<(link|img|iframe)|@import|url\((?!#)", page)
+    for word in ("tool against originals", "a&lt;b&gt;&amp;", "it is &lt;broken&gt;", "f: no generated video",
+                 "bootstrap", "seed 7", "chance&nbsp;0.12", "BCS", "not run", "0.75", "22.0"):  # fmt: skip
+        assert word in page, word
+    assert "<b>&" not in page
+    for svg in re.findall(r'<svg class="strip".*?</svg>', page, re.S):
+        ElementTree.fromstring(svg.replace("&nbsp;", " "))
+    onset, note, psnr = re.findall(r'<svg class="strip".*?</svg>', page, re.S)
+    assert onset.count("<circle") == 4 and note.count("<circle") == 2  # no dot where a score does not apply
+    assert onset.count('class="chance"') == 2 and onset.count('class="original"') == 2
+    assert 'class="original"' not in psnr  # against itself it says nothing
+    with pytest.raises(UserError, match="cannot write"):
+        write_evaluation(tmp_path / "missing" / "page.html", evaluated())
+
+
+def test_strip_puts_marks_where_they_belong():
+    drawn = strip("onset_f", evaluated()["summary"], evaluated()["per_clip"], bounded=True)
+    left, right = 92.0, 520.0 - 14.0
+    places = [float(x) for x in re.findall(r'<circle cx="([0-9.]+)"', drawn)]
+    assert places == pytest.approx([left + (right - left) * v for v in (0.75, 0.25, 0.5, 1.0)], abs=0.06)
+    means = [float(x) for x in re.findall(r'class="mean" d="M([0-9.]+)', drawn)]
+    assert means == pytest.approx([left + (right - left) * v for v in (0.5, 0.75)], abs=0.06)
+    assert strip("ssim", evaluated()["summary"], evaluated()["per_clip"], bounded=True) == ""

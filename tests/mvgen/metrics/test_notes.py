@@ -34,6 +34,7 @@ def test_reads_two_voices():
 def test_silence_and_short_stretches_have_no_pitch():
     assert READER.read(np.zeros(22_050, np.float32), 0.1, 0.5) == []
     assert READER.read(play(MELODY, SECONDS), 0.3, 0.34) == []
+    assert transcribe(np.zeros(22_050, np.float32), np.zeros(0), READER).shape == (0, 3)
     with pytest.raises(ValueError, match="candidate"):
         PitchReader(np.zeros(0))
 

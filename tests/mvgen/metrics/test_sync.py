@@ -113,3 +113,14 @@ def test_beat_alignment_at_and_between_minima():
     assert off == pytest.approx(np.exp(-0.5), abs=1e-3)
     assert np.isnan(beats.beat_alignment(np.zeros(0), magnitude, 25.0))
     assert beats.beat_alignment(np.array([1.0]), np.arange(50.0), 25.0) == 0.0
+
+
+def test_loris_over_a_set_by_hand():
+    scores = beats.loris_set(np.array([1.0, 0.5, np.nan]), np.array([0.5, 0.25, np.nan]))
+    assert scores["bcs"] == 0.75 and scores["bhs"] == 0.375
+    assert scores["csd"] == pytest.approx(np.sqrt(2 * 0.25**2)) and scores["hsd"] == pytest.approx(
+        np.sqrt(2 * 0.125**2)
+    )
+    assert scores["f1"] == pytest.approx(2 * 0.75 * 0.375 / 1.125)
+    assert beats.loris_set(np.zeros(1), np.zeros(1))["f1"] == 0.0
+    assert np.isnan(beats.loris_set(np.zeros(0), np.zeros(0))["f1"])
