@@ -64,10 +64,11 @@ def frames_of(score: Score, times: np.ndarray, size: tuple[int, int]) -> Iterato
     factor = 2 if side < SMALL else 1
     to_picture = factor * np.array([[side, 0, (width - side) / 2], [0, side, (height - side) / 2], [0, 0, 1 / factor]])
     centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])  # pixel (0, 0) has its middle at (0.5, 0.5)
+    to_pixels = np.linalg.inv(centre) @ to_picture
     for frame, camera in enumerate(camera_at(camera_knots(score), times)):
         canvas.copy_from(empty)
         scene.draw(canvas, frame)
-        whole = np.linalg.inv(centre) @ to_picture @ np.vstack([camera, (0, 0, 1)]) @ from_canvas @ centre
+        whole = to_pixels @ np.vstack([camera, (0, 0, 1)]) @ from_canvas @ centre
         large = cv2.warpAffine(
             canvas.pixels, whole[:2], (width * factor, height * factor),
             flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
