@@ -91,7 +91,13 @@ class Windows:
         """Reads a record and takes a window that starts at a random frame of it."""
         whole = self.source[record]
         frames = clock.frames_of(len(whole["tokens"]))
-        start = int(rng.integers(frames - self.frames + 1))
+        return self._window(whole, int(rng.integers(frames - self.frames + 1)))
+
+    def first(self, record: int) -> Record:
+        """Reads a record and takes its first window."""
+        return self._window(self.source[record], 0)
+
+    def _window(self, whole: Record, start: int) -> Record:
         window = {name: array[start : start + self.frames] for name, array in whole.items() if name != "tokens"}
         first, last = clock.tokens_of(start), clock.tokens_of(start + self.frames)
         window["tokens"] = whole["tokens"][first:last].astype(np.int32)

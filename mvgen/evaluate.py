@@ -1,11 +1,12 @@
 """Scores any two folders of videos with sound, ours or another tool's, against each other, matched by file name.
 
-    python -m mvgen.evaluate --reference DIR --generated DIR [--out FILE.json]
+    python -m mvgen.evaluate --reference DIR --generated DIR [--out FILE.json] [--report FILE.html]
+    python -m mvgen.evaluate --validate DIR
 
 Where the reference folder holds ``manifest.jsonl`` (as Recital writes it), the known notes, instruments and film
 geometry are used. Every score stands beside its chance level (the same score over shuffled pairs of the same
 instrument, seeded) and beside the original's own score, which is what the reader can reach at best.
-What each number means: docs/metrics.md.
+What each number means: docs/metrics.md. ``--validate`` says how well the readers of notes and places read originals.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def evaluate_folders(
         UserError: a folder is missing or holds no video, no names match, the manifest is damaged, or not one pair can
             be read.
     """
-    originals, products = _videos(Path(reference)), _videos(Path(generated))
+    originals, products = find_videos(Path(reference)), find_videos(Path(generated))
     names = sorted(originals.keys() & products.keys())
     if not names:
         raise UserError(
@@ -111,7 +112,7 @@ def evaluate_folders(
     def analyse_pair(name: str) -> tuple[Performance, Performance] | UserError:
         try:
             clip = known.get(name)
-            size = _scored_size(probe(products[name]), clip)
+            size = scored_size(probe(products[name]), clip)
             original = analyse(originals[name], size, cache, clip, look=look)
             return original, analyse(products[name], size, cache, clip, like=original, look=look)
         except UserError as error:
@@ -232,7 +233,7 @@ def analyse(
         info = probe(path)
         heard = seen = None
         if info.has_sound:
-            heard = _heard(path, like)
+            heard = hear(path, like)
         if info.has_picture and look:
             seen = _seen(path, info, size, like)
             if seen and clip and clip.geometry:
@@ -243,7 +244,8 @@ def analyse(
     return cache[key]
 
 
-def _heard(path: Path, like: Performance | None) -> Heard:
+def hear(path: Path, like: Performance | None = None) -> Heard:
+    """The sound of a file, its onsets worked out. Raises ``UserError`` where it cannot be read or is not finite."""
     sound = read_sound(path, SAMPLE_RATE)
     if not np.isfinite(sound).all():
         raise UserError(f"{path}: its sound holds numbers that are not finite")
@@ -364,7 +366,8 @@ def _some(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _videos(folder: Path) -> dict[str, Path]:
+def find_videos(folder: Path) -> dict[str, Path]:
+    """The videos of a folder by name without ending. Raises ``UserError`` if there is none, or two of one name."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
     videos: dict[str, Path] = {}
@@ -378,7 +381,7 @@ def _videos(folder: Path) -> dict[str, Path]:
     return videos
 
 
-def _scored_size(info: MediaInfo, clip: Clip | None) -> tuple[int, int]:
+def scored_size(info: MediaInfo, clip: Clip | None) -> tuple[int, int]:
     """Height and width at which a pair is compared: the generated one's, limited; square where places are read."""
     if not info.has_picture:
         return LARGEST_SQUARE, LARGEST_SQUARE
@@ -411,10 +414,11 @@ def main() -> int:
         prog="python -m mvgen.evaluate",
         description="Scores a folder of generated videos with sound against a folder of originals, matched by name.",
     )
+    parser.add_argument("--reference", metavar="DIR", help="originals, with manifest.jsonl if there is one")
+    parser.add_argument("--generated", metavar="DIR", help="generated videos, named as the originals")
     parser.add_argument(
-        "--reference", required=True, metavar="DIR", help="originals, with manifest.jsonl if there is one"
+        "--validate", metavar="DIR", help="instead: do the readers of notes and places read these originals well?"
     )
-    parser.add_argument("--generated", required=True, metavar="DIR", help="generated videos, named as the originals")
     parser.add_argument("--out", metavar="FILE.json", help="also write all scores here, clip by clip")
     parser.add_argument("--report", metavar="FILE.html", help="also write a page with plots; it needs no network")
     parser.add_argument("--seed", type=int, default=0, help="of shuffled pairs and bootstrap (default 0)")
@@ -432,6 +436,14 @@ def main() -> int:
     for option, file in (("--out", arguments.out), ("--report", arguments.report)):
         if file and (Path(file).is_dir() or not Path(file).resolve().parent.is_dir()):
             raise UserError(f"{option} {file}: give a file in a folder that exists")
+    if arguments.validate:
+        if arguments.reference or arguments.generated or arguments.report or arguments.weights:
+            raise UserError("--validate DIR takes only --out and --seed beside it")
+        from mvgen.validate import command
+
+        return command(arguments.validate, arguments.seed, arguments.out)
+    if not arguments.reference or not arguments.generated:
+        raise UserError("--reference DIR and --generated DIR are needed (or --validate DIR); see --help")
     scores = evaluate_folders(
         arguments.reference, arguments.generated, arguments.seed, parts=parts, weights=parse(arguments.weights)
     )

@@ -1,4 +1,4 @@
-"""Trains MVGen, or computes the losses of a checkpoint on held-out records.
+"""Trains MVGen, or scores a checkpoint on held-out records: losses, retrieval, offset.
 
     python -m mvgen.main --config=configs/base.py --workdir=DIR --config.data.path=RECORDS [--config.FIELD=VALUE ...]
     python -m mvgen.main --config=configs/base.py --workdir=DIR --mode=eval
@@ -20,7 +20,7 @@ from mvgen.errors import UserError, run_command
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, for example configs/base.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Working folder: checkpoints, metrics.jsonl, TensorBoard.")
-MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train, or print the losses on held-out records.")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train, or print scores on held-out records.")
 
 
 def parse_flags(argv: list[str]) -> tuple[ConfigDict, str, str]:
@@ -58,7 +58,9 @@ def command() -> int:
     from mvgen import train  # after the flags, so that a mistyped one is answered at once
 
     if mode == "eval":
-        print(json.dumps(train.evaluate(config, workdir)))
+        from mvgen.scoring import score_checkpoint
+
+        print(json.dumps(score_checkpoint(config, workdir)))
         return 0
     return train.train(config, workdir)
 

@@ -27,7 +27,8 @@ def retrieval(video_NxTxD: np.ndarray, audio_NxTxD: np.ndarray, max_shift: int =
 
     Returns:
         ``video_to_music_r1`` ... ``music_to_video_median_rank``, each recall's chance as ``chance_r1`` ...,
-        ``offset_right`` and ``chance_offset`` (absent if the clips are too short for the shifts), ``clips``.
+        ``offset_right``, ``offset_within_frame`` and the chance of either (absent if the clips are too short for the
+        shifts), ``clips``.
     """
     similarity = similarities(video_NxTxD, audio_NxTxD)
     clips, frames, _ = video_NxTxD.shape
@@ -42,6 +43,8 @@ def retrieval(video_NxTxD: np.ndarray, audio_NxTxD: np.ndarray, max_shift: int =
     if frames > 2 * max_shift:
         scores["offset_right"] = offset_accuracy(video_NxTxD, audio_NxTxD, max_shift)
         scores["chance_offset"] = 1.0 / (2 * max_shift + 1)
+        scores["offset_within_frame"] = offset_accuracy(video_NxTxD, audio_NxTxD, max_shift, within=1)
+        scores["chance_offset_within_frame"] = 3.0 / (2 * max_shift + 1)
     return scores
 
 

@@ -12,6 +12,7 @@ from mvgen.errors import UserError
 from mvgen.evaluate import PARTS, evaluate_folders, main, read_manifest, report_lines, write_json
 from mvgen.media import write_video
 from mvgen.metrics.table import METRICS
+from mvgen.metrics.validation import shortfalls
 from tests.mvgen.metrics.sounds import RATE, play
 from tests.mvgen.metrics.stage import FILM, notes_of, show
 
@@ -173,6 +174,27 @@ def test_a_bad_command_line_is_answered_before_any_work(folders, monkeypatch, wo
     reference, generated = folders
     monkeypatch.setattr("sys.argv", ["evaluate", "--reference", str(reference), "--generated", str(generated), *words])
     with pytest.raises(UserError, match=said):
+        main()
+
+
+def test_validation_of_originals(folders, tmp_path, monkeypatch, capsys):
+    reference, generated = folders
+    out = tmp_path / "readers.json"
+    monkeypatch.setattr("sys.argv", ["evaluate", "--validate", str(reference), "--out", str(out)])
+    assert main() == 0
+    assert "every reader reaches 0.95" in capsys.readouterr().out
+    found = json.loads(out.read_text())["summary"]["overall"]
+    assert found["note_f"]["mean"] > 0.95 > 0.5 > found["note_f"]["chance"]
+    assert found["places_right"]["mean"] > 0.95 > 0.5 > found["places_right"]["chance"]
+    assert shortfalls({"overall": {"note_f": {"mean": 0.5}}}) == ["Note F, known notes of overall is 0.500, below 0.95"]
+    monkeypatch.setattr("sys.argv", ["evaluate", "--validate", str(generated)])
+    with pytest.raises(UserError, match="knows the notes"):
+        main()
+    monkeypatch.setattr("sys.argv", ["evaluate", "--validate", str(reference), "--reference", str(reference)])
+    with pytest.raises(UserError, match="beside it"):
+        main()
+    monkeypatch.setattr("sys.argv", ["evaluate", "--reference", str(reference)])
+    with pytest.raises(UserError, match="--generated"):
         main()
 
 

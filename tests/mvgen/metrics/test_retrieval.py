@@ -31,6 +31,9 @@ def test_equal_latents_are_all_found():
     assert scores["video_to_music_median_rank"] == 1.0
     assert scores["chance_r1"] == pytest.approx(1 / 12)
     assert scores["chance_offset"] == pytest.approx(1 / 51)
+    late = retrieval(latents(), np.roll(latents(), 1, axis=1))
+    assert (late["offset_right"], late["offset_within_frame"]) == (0.0, 1.0)
+    assert late["chance_offset_within_frame"] == pytest.approx(3 / 51)
 
 
 def test_strange_latents_are_found_by_chance():
