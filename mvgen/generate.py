@@ -10,7 +10,6 @@ The same seed gives the same file.
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import sys
 import time
@@ -267,16 +266,22 @@ def write_stream(out: str, pieces: Iterator[np.ndarray], codec: Codec, frames: i
     first: float | None = None
     decoder = DecodeStream(codec)
     samples = clock.samples_of(frames, codec.sampling_rate)
+    nothing = np.zeros((1, 0, codec.codebooks), np.int32)
     with WavStream(sys.stdout.buffer if out == "-" else out, codec.sampling_rate, samples) as file:
-        for tokens in itertools.chain(pieces, [None]):
-            nothing = np.zeros((1, 0, codec.codebooks), np.int32)
-            sound = decoder.push(nothing if tokens is None else tokens, last=tokens is None)[0]
+
+        def put(tokens: np.ndarray, last: bool = False) -> None:
+            nonlocal first
+            sound = decoder.push(tokens, last)[0]
             check_sound(sound)
             file.write(sound)
             if first is None and len(sound):
                 first = time.monotonic() - began
                 length = len(sound) / codec.sampling_rate
                 print(f"first sound ({length:.2f} s of it) after {first:.2f} s, compiling included", file=sys.stderr)
+
+        for tokens in pieces:
+            put(tokens)
+        put(nothing, last=True)
     took, length = time.monotonic() - began, samples / codec.sampling_rate
     print(f"{length:g} s of sound in {took:.2f} s", file=sys.stderr)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from flax import nnx
 from mvgen import checkpoint, generate, step
 from mvgen.errors import UserError
 from mvgen.interop.encodec import load_encodec
+from mvgen.interop.text import write_text
 from mvgen.media import probe, read_sound, write_video, write_wav
+from mvgen.models.decoder import Text
+from mvgen.music import windows_over
 from mvgen.records import RecordSpec
 from tests.mvgen.synthetic import preset, write_records
 
@@ -103,6 +107,12 @@ def test_music_is_written_while_it_is_played(
     whole, streamed = (read_sound(tmp_path / name, 32000) for name in ("whole.wav", "stream.wav"))
     assert len(streamed) == 21 * 1280  # the video's 0.84 s to the sample
     np.testing.assert_allclose(streamed, whole, atol=1e-4)
+    # Windows of ten frames meet where none is heard: no jump is larger than those within 50 ms.
+    jumps = np.abs(np.diff(streamed))
+    for start, known in windows_over(21, 10)[1:]:
+        seam = (start + known) * 1280
+        around = np.concatenate([jumps[seam - 1600 : seam - 4], jumps[seam + 4 : seam + 1600]])
+        assert jumps[seam - 2 : seam + 2].max() <= around.max()
     said = capfd.readouterr().err
     assert "first sound (" in said and "0.84 s of sound in" in said
     monkeypatch.undo()
@@ -114,6 +124,27 @@ def test_music_is_written_while_it_is_played(
     with pytest.raises(UserError, match="not finite"):
         generate.main([*words, "--out", str(out), "--stream"])
     assert not out.exists()
+
+
+def test_a_prompt_is_read_by_a_model_of_its_width_alone(tmp_path: Path) -> None:
+    path = tmp_path / "prompt.safetensors"
+    write_text(path, Text(jnp.ones((1, 3, 12)), jnp.ones((1, 3), bool)))
+
+    def read(width: int, **given: str) -> Text | None:
+        config = argparse.Namespace(text_width=width)
+        model = argparse.Namespace(decoder=argparse.Namespace(config=config))
+        settings = {"text": None, "text_file": None, "text_encoder": None, **given}
+        return generate.text_of(argparse.Namespace(**settings), model)  # type: ignore[arg-type]
+
+    assert read(0) is None
+    text = read(12, text_file=str(path))
+    assert text is not None and text.embeddings.shape == (1, 3, 12)
+    with pytest.raises(UserError, match="made without text"):
+        read(0, text_file=str(path))
+    with pytest.raises(UserError, match="one prompt of width 16 is read, not 1 of width 12"):
+        read(16, text_file=str(path))
+    with pytest.raises(UserError, match="--text needs --text-encoder"):
+        read(12, text="slow")
 
 
 def test_sound_that_is_not_finite_is_one_line(workdir: Path, performance: Path, tmp_path: Path) -> None:
