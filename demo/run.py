@@ -171,6 +171,7 @@ def report(
         music: generated / "music",
         "generated video over the original music": generated / "video",
     }
+    maps = generated / "attention.npz"
     write_report(
         out / "report.html",
         title="mvgen on Recital",
@@ -186,7 +187,7 @@ def report(
         examples=choose_examples(read_manifest(out / "clips" / "manifest.jsonl"), folders, music),
         retrieval=held_out["retrieval"],
         history=read_history(out / "train"),
-        attention=np.load(generated / "attention.npz", allow_pickle=False),
+        attention=np.load(maps, allow_pickle=False) if maps.is_file() else None,  # older runs have none
     )
 
 

@@ -23,6 +23,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from mvgen import clock
 from mvgen.ablation.measures import HeldOut, held_out_windows, measure, onset_scores
 from mvgen.ablation.page import write_page
 from mvgen.ablation.variants import Variant, variants
@@ -176,7 +177,11 @@ def main(argv: list[str] | None = None) -> int:
     if not ceiling_file.is_file():
         ceiling = onset_scores(codec, held_out.tokens[: arguments.generated], held_out)
         write_json(ceiling_file, {name: ceiling[name] for name in ("f", "chance")})
-    facts = {"records": records, "seconds": held_out.tokens.shape[1] / 50, "config": arguments.config}
+    facts = {
+        "records": records,
+        "seconds": float(clock.token_start(held_out.tokens.shape[1])),
+        "config": arguments.config,
+    }
 
     jobs = [(variant, seed) for seed in arguments.seeds for variant in tried]
     with tqdm(total=len(jobs), desc="ablation", unit="run", dynamic_ncols=True) as bar:

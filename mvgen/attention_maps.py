@@ -73,7 +73,8 @@ def picture(weights: Float[np.ndarray, "query key"]) -> UInt8[np.ndarray, "heigh
 
 
 def on_diagonal(weights: Float[np.ndarray, "query key"], seconds: float = 0.1) -> tuple[float, float]:
-    """Share of the weight that lies within ``seconds`` of the same moment, and what even attention would have there.
+    """Share of the weight that lies within ``seconds`` of the same moment, and what it would be if each moment looked
+    evenly at all that it may see (what a mask hides has no weight at all).
 
     Args:
         weights: rows sum to 1; both axes span the same time.
@@ -83,4 +84,6 @@ def on_diagonal(weights: Float[np.ndarray, "query key"], seconds: float = 0.1) -
     length = clock.frames_of(max(queries, keys)) / clock.FRAME_RATE
     at, of = (np.arange(size) + 0.5 for size in (queries, keys))
     near = np.abs(at[:, None] / queries - of[None, :] / keys) * length <= seconds
-    return float((weights * near).sum() / queries), float(near.mean())
+    seen = np.asarray(weights) > 0
+    even = (near & seen).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    return float((weights * near).sum() / queries), float(even.mean())

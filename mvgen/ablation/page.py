@@ -13,7 +13,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from mvgen.ablation.variants import QUESTIONS, SAME_AS_BASE, Variant
+from mvgen.ablation.variants import QUESTIONS, SAME_AS_BASE, SHOWN_TOO, Variant
 from mvgen.errors import UserError
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -143,6 +143,8 @@ def _figures(
         shown = [(f"{variant.told}", rows[variant.name]) for variant in group if variant.name in rows]
         if SAME_AS_BASE.get(question) and "base" in rows:
             shown.insert(0, (f"{SAME_AS_BASE[question]} (base)", rows["base"]))
+        if question in SHOWN_TOO and SHOWN_TOO[question][0] in rows:
+            shown.append((SHOWN_TOO[question][1], rows[SHOWN_TOO[question][0]]))
         if not shown or (len(shown) == 1 and SAME_AS_BASE.get(question)):
             continue
         lines += [
@@ -156,6 +158,9 @@ def _figures(
             spent = mean(result["seconds"]["train"] for result in found) / 60
             cells = [_shown(found, key) for key in keys]
             lines.append(f"| {told} | {' | '.join(cells)} | {spent:.1f} |")
+    waiting = [f"{variant.name} ({variant.told})" for variant in tried if variant.name not in rows]
+    if waiting:
+        lines += ["", f"**Not tried so far**: {'; '.join(waiting)}. The same command goes on with them."]
     return lines
 
 

@@ -107,5 +107,7 @@ SAME_AS_BASE: Mapping[str, str] = MappingProxyType(
     }
 )
 """What the base is, as an answer to each question; empty where it is none."""
+SHOWN_TOO: Mapping[str, tuple[str, str]] = MappingProxyType({PATH: ("cross-rotary", "cross-attention only")})
+"""A variant of another question that answers this one too, and what it is told as."""
 QUESTIONS = (PATH, ALONE, POSITIONS, SHIFTS, INPUTS, LEARNING)
 """In the order of the page."""

@@ -32,7 +32,7 @@ def attention_panels(maps: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
         clip, _, kind = name.rpartition("/")
         if kind in TITLES:
             share, even = on_diagonal(weights)
-            title = f"{clip}: {TITLES[kind][0]}, {share:.0%} within 0.1 s (evenly: {even:.0%})"
+            title = f"{clip}: {TITLES[kind][0]}, {share:.0%} within 0.1 s (if even: {even:.0%})"
             panels.append((title, _panel(name, weights, *TITLES[kind][1:])))
     return panels
 

@@ -122,7 +122,8 @@ def _body(
         parts.append(
             "<p>The first window of the first clip of each instrument. Each row is a moment that looks, each column a "
             "moment that is looked at; the diagonal is the same moment. Means over layers and heads, each row against "
-            "its largest value.</p>"
+            "its largest value. What lies farther off than the model's attention window is hidden from it; if even: "
+            "the share that even attention over all that is not hidden would have.</p>"
         )
         parts.append(f'<div class="panels">{maps}</div>')
     panels = "".join(f'<div class="panel"><h3>{escape(name)}</h3>{svg}</div>' for name, svg in curves(history))

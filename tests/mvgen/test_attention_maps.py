@@ -43,7 +43,10 @@ def test_asking_for_maps_does_not_change_what_the_model_says():
 
 def test_picture_of_a_diagonal_is_a_diagonal():
     weights = np.repeat(np.eye(6), 2, axis=1) / 2
-    assert on_diagonal(weights, 0.021) == (1.0, 1 / 6)
+    spread = 0.5 * weights + 0.5 / 12
+    # 0.24 s of 6 frames and 12 tokens: within 21 ms lie a frame's own two tokens.
+    np.testing.assert_allclose(on_diagonal(spread, 0.021), (0.5 + 0.5 * 2 / 12, 2 / 12))
+    assert on_diagonal(weights, 0.021) == (1.0, 1.0)  # nothing else may be seen
     drawn = picture(weights)
     assert drawn.dtype == np.uint8 and drawn.shape == (240, 240, 3)
     dark = drawn[..., 0] < 0x80
@@ -53,7 +56,7 @@ def test_picture_of_a_diagonal_is_a_diagonal():
 def test_panels_show_each_map_and_how_much_lies_on_the_diagonal():
     panels = attention_panels({"clip <1>/fusion": np.eye(50).repeat(2, axis=1) / 2, "clip <1>/unknown": np.eye(3)})
     ((title, svg),) = panels
-    assert title.startswith("clip <1>: frames look at the sound, 100% within 0.1 s (evenly: ")
+    assert title.startswith("clip <1>: frames look at the sound, 100% within 0.1 s (if even: ")
     assert svg.startswith("<svg") and "var(--ink-soft)" in svg and "#0102" not in svg and len(svg) < 60_000
     assert attention_panels({}) == []
 

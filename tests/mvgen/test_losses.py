@@ -128,6 +128,19 @@ def test_a_zero_weight_leaves_its_part_out(left_out, idle):
     assert any(size > 0 for path, size in sizes.items())
 
 
+def test_contrasts_inside_a_clip_have_weights_of_their_own():
+    model, batch = small_model(), small_batch(batch=2, frames=6)
+    config = dataclasses.replace(CONFIG, music=0.0, prior=0.0, video=0.0, sketch=0.0)
+
+    def align(**weights: float) -> float:
+        given = dataclasses.replace(config, **weights)
+        return float(losses.total_loss(model, batch, jax.random.key(0), given, train=False)[1]["align"])
+
+    whole, without_shifts, neither = align(), align(shifts=0.0), align(shifts=0.0, moments=0.0)
+    assert whole > without_shifts > neither > 0
+    np.testing.assert_allclose(align(shifts=0.5, moments=0.5), (whole + neither) / 2, rtol=1e-5)
+
+
 def test_the_whole_loss_is_finite_and_moves_every_part():
     graph, state = nnx.split(small_model())
 
