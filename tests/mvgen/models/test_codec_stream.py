@@ -60,10 +60,10 @@ def test_nothing_is_heard_where_pieces_meet() -> None:
         near = max(np.delete(jumps[seam - 1600 : seam + 1600], np.arange(1590, 1610)).max() for seam in seams)
         return at, near
 
-    at, near = loudest(np.concatenate(in_pieces(codec, codes, sizes), axis=1)[0])
+    joined = np.concatenate(in_pieces(codec, codes, sizes), axis=1)[0]
+    at, near = loudest(joined)
     assert at <= near
-    # The measure hears what it should: pieces decoded for themselves do click.
-    cuts = np.concatenate([[0], seams // codec.hop, [100]])
-    apart = [codec.decode(codes[:, a:b])[0] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
-    at, near = loudest(np.concatenate(apart))
+    # The measure hears a click where there is one.
+    steps = np.arange(len(joined))[:, None] > seams
+    at, near = loudest(joined + 0.2 * steps.sum(axis=1))
     assert at > near
