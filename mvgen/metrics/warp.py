@@ -39,12 +39,13 @@ def warp_error(frames: np.ndarray) -> float:
         there, back = flow.calc(before, after, None), flow.calc(after, before, None)  # type: ignore[call-overload]
         before = after
         places = grid + there
-        back_there = cv2.remap(back, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        x, y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
+        back_there = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         apart = np.sum((there + back_there) ** 2, axis=-1)
         lengths = np.sum(there**2, axis=-1) + np.sum(back_there**2, axis=-1)
         inside = np.all((places >= 0) & (places <= (width - 1, height - 1)), axis=-1)
         seen = inside & (apart <= 0.01 * lengths + 0.5)
         if seen.any():
-            warped = cv2.remap(second, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            warped = cv2.remap(second, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             errors.append(float(np.mean((warped[seen] / 255.0 - first[seen] / 255.0) ** 2)))
     return float(np.mean(errors)) if errors else float("nan")
