@@ -44,6 +44,8 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 MANIFEST = "manifest.jsonl"
 PARTS = ("sound", "picture", "sync")
 """What is scored: the sounds against each other, the pictures, and each one's sound against its picture."""
+MOST_SECONDS = 1800.0
+"""Longer files are refused rather than read into memory: half an hour of picture takes up to 9 GB."""
 LARGEST_SIDE = 256
 """Pictures are compared at no more pixels a side than this."""
 LARGEST_SQUARE = 128
@@ -231,6 +233,8 @@ def analyse(
         return cache[path, size, True]
     if key not in cache:
         info = probe(path)
+        if info.duration > MOST_SECONDS:
+            raise UserError(f"{path} lasts {info.duration:.0f} s; at most {MOST_SECONDS:.0f} s are scored at a time")
         heard = seen = None
         if info.has_sound:
             heard = hear(path, like)
@@ -298,7 +302,11 @@ def read_manifest(path: Path) -> dict[str, Clip]:
     known: dict[str, Clip] = {}
     if not path.is_file():
         return known
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        held = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    for number, text in enumerate(held.splitlines(), 1):
         if not text.strip():
             continue
         try:
@@ -436,6 +444,8 @@ def main() -> int:
     for option, file in (("--out", arguments.out), ("--report", arguments.report)):
         if file and (Path(file).is_dir() or not Path(file).resolve().parent.is_dir()):
             raise UserError(f"{option} {file}: give a file in a folder that exists")
+    if not 0 <= arguments.seed < 2**32:
+        raise UserError(f"--seed {arguments.seed}: it must be at least 0 and less than 2^32")
     if arguments.validate:
         if arguments.reference or arguments.generated or arguments.report or arguments.weights:
             raise UserError("--validate DIR takes only --out and --seed beside it")

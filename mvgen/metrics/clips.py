@@ -46,6 +46,8 @@ class Clip:
             array = np.array([note[:3] for note in notes], float).reshape(-1, 3)
             if not np.isfinite(array).all():
                 raise ValueError("notes hold numbers that are not finite")
+            if array.size and not (0 <= array[:, 2].min() and array[:, 2].max() <= 127):
+                raise ValueError("notes hold pitches outside 0..127")
         labels = line.get("labels") or [UNKNOWN]
         film = line.get("film")
         return cls(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mvgen import evaluate
 from mvgen.errors import UserError
 from mvgen.evaluate import PARTS, evaluate_folders, main, read_manifest, report_lines, write_json
 from mvgen.media import write_video
@@ -152,11 +153,15 @@ def test_bad_input_is_one_clear_line(folders, tmp_path):
 
 
 @pytest.mark.parametrize("line", ["{", "[1]", '{"path": 3}', '{"clip_id": "a", "notes": [[1, 2]]}',
+                                  '{"clip_id": "a", "notes": [[0, 1, 1e9]]}', '{"clip_id": "a", "notes": [[0, 1, -5]]}',
                                   '{"clip_id": "a", "notes": [], "film": {"places": [[1, 2]]}}'])  # fmt: skip
 def test_a_damaged_manifest_names_its_line(tmp_path, line):
     path = tmp_path / "manifest.jsonl"
     path.write_text('{"clip_id": "good"}\n\n' + line + "\n")
     with pytest.raises(UserError, match="line 3"):
+        read_manifest(path)
+    path.write_bytes(b"\xff\xfe{}")
+    with pytest.raises(UserError, match="cannot be read"):
         read_manifest(path)
 
 
@@ -166,6 +171,7 @@ def test_a_damaged_manifest_names_its_line(tmp_path, line):
         (("--report", "no folder/page.html"), "--report"),
         (("--out", "."), "--out"),
         (("--parts", "smell"), "smell"),
+        (("--seed", "-1"), "--seed -1"),
         (("--weights", "imagebind=x"), "own code"),
         (("--weights", "fad=nowhere"), "no such folder"),
     ],
@@ -175,6 +181,12 @@ def test_a_bad_command_line_is_answered_before_any_work(folders, monkeypatch, wo
     monkeypatch.setattr("sys.argv", ["evaluate", "--reference", str(reference), "--generated", str(generated), *words])
     with pytest.raises(UserError, match=said):
         main()
+
+
+def test_what_is_too_long_is_refused(folders, monkeypatch):
+    monkeypatch.setattr(evaluate, "MOST_SECONDS", 3.0)
+    with pytest.raises(UserError, match="lasts 4 s; at most 3 s"):
+        evaluate_folders(*folders, progress=False)
 
 
 def test_validation_of_originals(folders, tmp_path, monkeypatch, capsys):

@@ -30,5 +30,6 @@ def test_by_hand():
     frames = np.full((3, 16, 16, 3), 51, np.uint8)
     frames[1:] = 102
     assert warp_error(frames) == pytest.approx((0.2**2 + 0) / 2, rel=1e-3)
+    assert np.isnan(warp_error(frames[:, :8, :8]))
     with pytest.raises(ValueError, match="two frames"):
         warp_error(frames[:1])
