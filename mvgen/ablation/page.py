@@ -137,7 +137,7 @@ def _figures(
         "",
         f"![each variant's four measures]({plot_name})",
         "",
-        "*A dot a seed; orange: chance, and in the first panel the other picture; grey: the base; dotted: the ceiling.*",
+        "*A dot a seed; orange: chance, in the first panel the other picture; grey: the base; dotted: the ceiling.*",
     ]
     columns = ["cross-entropy", "other picture", "R@1", "offset exact", "onset F", "its chance"]
     keys = ["music", "music_other", "r1", "offset", "onset_f", "onset_f_chance"]
