@@ -141,7 +141,8 @@ def perform(
             writing.result()  # an error in it is raised here
     if not names:
         raise UserError(f"{source.folder}: no record of split {source.split} is as long as {window} frames")
-    np.savez_compressed(out / "attention.npz", **{key: one for maps in looked.values() for key, one in maps.items()})
+    attention: dict[str, Any] = {key: found for maps in looked.values() for key, found in maps.items()}
+    np.savez_compressed(out / "attention.npz", **attention)
     video_latents, audio_latents = (np.concatenate(part) for part in zip(*latents, strict=True))
     summary = {
         "clips": len(names),

@@ -136,6 +136,8 @@ def _figures(
         "is seen; what is lost there is what the decoder took from the picture.",
         "",
         f"![each variant's four measures]({plot_name})",
+        "",
+        "*A dot a seed; orange: chance, in the first panel the other picture; grey: the base; dotted: the ceiling.*",
     ]
     columns = ["cross-entropy", "other picture", "R@1", "offset exact", "onset F", "its chance"]
     keys = ["music", "music_other", "r1", "offset", "onset_f", "onset_f_chance"]

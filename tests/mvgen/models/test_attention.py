@@ -62,7 +62,7 @@ def test_biased_model_steps_as_it_passes():
     grid = delay.delay(jnp.asarray(batch["tokens"]), model.decoder.pad)
     condition = model.decoder.conditioned(latents)
     assert condition.bias is not None and condition.bias.shape == (1, 2, 23, 10)
-    whole = model.decoder.scores(grid[:, :-1], condition)
+    whole = jax.jit(model.decoder.scores)(grid[:, :-1], condition)
     step = jax.jit(model.decoder.step)
     cache = model.decoder.empty_cache(2, 23)
     for number in range(4):
