@@ -21,12 +21,12 @@ from mvgen.models.decoder import Condition, Text, TokenDecoder
 class Sampling:
     """How tokens are drawn.
 
-    ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 keep all entries; ``guidance`` 1 is none, larger values
-    push away from what would be played to no video at all (Ho and Salimans 2022). ``text_guidance`` is the same for
-    text, on top of the video where there is one.
+    ``temperature`` 0 is greedy (what a short training plays best; docs/model.md); ``top_k`` 0 and ``top_p`` 1 keep all
+    entries; ``guidance`` 1 is none, larger values push away from what would be played to no video at all (Ho and
+    Salimans 2022). ``text_guidance`` is the same for text, on top of the video where there is one.
     """
 
-    temperature: float = 0.15
+    temperature: float = 0.0
     top_k: int = 5
     top_p: float = 1.0
     guidance: float = 2.0

@@ -89,7 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """How music is drawn."""
-    parser.add_argument("--temperature", type=float, default=Sampling.temperature, help="0 is greedy (%(default)s)")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=Sampling.temperature,
+        help="0: always the likeliest token, whatever the seed; 0.15 and up: another take for each seed (%(default)s)",
+    )
     parser.add_argument(
         "--top-k", type=int, default=Sampling.top_k, help="draw among so many entries, 0: all (%(default)s)"
     )
