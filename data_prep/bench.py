@@ -190,7 +190,7 @@ def measure_pool(settings: Settings, cache: Path, clips: list[Clip], rounds: int
     found = {"workers": float(count), "video": 0.0, "wall": 0.0, "work": 0.0, "busy": 0.0, "start": 0.0}
     for number in range(rounds):
         began = time.monotonic()
-        results = Workers(settings, cache / str(number), count).run(clips)
+        results = Workers(settings, str(cache / str(number)), count).run(clips)
         next(results)
         ready = time.monotonic()
         for result in results:

@@ -41,6 +41,7 @@ def write_folder(folder: Path, records: int, seconds: float, shards: int = 4) ->
     rng = np.random.default_rng(0)
     frames = whole_frames(seconds)
     assert SPEC.frame_size and SPEC.flow_size
+    flow_shape = (frames, *SPEC.flow_size, 2)
     pixels = rng.integers(0, 256, (frames, *SPEC.frame_size, 3), np.uint8)
 
     def record(number: int) -> bytes:
@@ -51,7 +52,7 @@ def write_folder(folder: Path, records: int, seconds: float, shards: int = 4) ->
                 "labels": "",
                 "start_seconds": np.float32(0),
                 "tokens": rng.integers(0, SPEC.codebook_size, (tokens_of(frames), SPEC.codebooks)).astype(np.int16),
-                "flow": rng.normal(size=(frames, *SPEC.flow_size, 2)).astype(np.float16),
+                "flow": rng.normal(size=flow_shape).astype(np.float16),
                 "frames": np.roll(pixels, number, axis=0),
                 "notes": np.zeros((0, 3), np.float32),
             },
