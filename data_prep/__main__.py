@@ -15,6 +15,7 @@ COMMANDS = {
     "download": ("data_prep.download.command", "fetch a data set, going on where it stopped"),
     "convert": ("data_prep.convert", "turn videos into records"),
     "inspect": ("data_prep.inspect_command", "check every record of a folder"),
+    "bench": ("data_prep.bench", "measure how fast videos are converted, stage by stage"),
     "codec-train": ("data_prep.codec.command", "train encodec_tiny"),
     "codec-measure": ("data_prep.codec.command", "measure what a codec keeps of the sound"),
 }

@@ -51,6 +51,10 @@ def _inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
 @dataclass(frozen=True)
 class Settings:
     """What decides the contents of records, out of a data config; plain values, so that workers can be sent it.
@@ -71,6 +75,7 @@ class Settings:
     autoencoder_sha256: str
     segment_frames: int
     keep_standardised: bool
+    standard_height: int
     standard_quality: int
     min_seconds: float
     max_seconds: float
@@ -92,6 +97,8 @@ class Settings:
             raise UserError(f"config.segment_seconds is {config.segment_seconds}; it must hold a frame at least")
         if not 0 <= config.test_percent <= 100:
             raise UserError(f"config.test_percent is {config.test_percent}; it must lie between 0 and 100")
+        if config.standard_height < 16:
+            raise UserError(f"config.standard_height is {config.standard_height}; it must be 16 pixels at least")
         return cls(
             codec=config.codec,
             codec_sha256=weights_hash(config.codec),
@@ -105,6 +112,7 @@ class Settings:
             autoencoder_sha256=latents.autoencoder_hash(config.autoencoder),
             segment_frames=segment_frames,
             keep_standardised=config.keep_standardised,
+            standard_height=config.standard_height,
             standard_quality=config.standard_quality,
             min_seconds=config.limits.min_seconds,
             max_seconds=config.limits.max_seconds,
@@ -197,10 +205,10 @@ class ClipProcessor:
         if not info.has_picture or not info.has_sound:
             raise UserError(f"has no {'sound' if info.has_picture else 'picture'}")
         # Not by the stated duration, which may be wrong either way.
-        seconds = span(clip.path)
+        content = file_hash(clip.path)
+        seconds = self._span(clip.path, content)
         if seconds > settings.max_seconds:
             raise UserError(f"its {float(seconds):.1f} s are over the limit of {settings.max_seconds:g} s")
-        content = file_hash(clip.path)
         frames, _ = self.picture.extract(clip.path, content, self.cache)
         tokens = self._tokens(clip.path, content, len(frames))
         covered = len(tokens) // tokens_of(1)
@@ -212,8 +220,8 @@ class ClipProcessor:
         if settings.keep_standardised:
             place = self._standard_place(content, covered)
             if not place.exists():
-                quality = settings.standard_quality
-                self.cache.keep(place, lambda path: standardise(clip.path, path, covered, quality))
+                form = settings.standard_quality, settings.standard_height
+                self.cache.keep(place, lambda path: standardise(clip.path, path, covered, *form))
         return {
             "status": "used",
             "reason": "",
@@ -222,6 +230,19 @@ class ClipProcessor:
             "seconds": float(frame_start(covered)),
             "records": len(segments_of(covered, settings.segment_frames)),
         }
+
+    def _span(self, path: Path, content: str) -> Fraction:
+        """:func:`mvgen.media.span`, kept: it reads every packet of the file."""
+        place = self.cache.place(content, "span", {}, ".txt")
+        try:
+            return Fraction(place.read_text())
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, ZeroDivisionError):
+            place.unlink(missing_ok=True)
+        seconds = span(path)
+        self.cache.keep(place, lambda kept: _write_text(kept, str(seconds)))
+        return seconds
 
     def _check_length(self, covered: int) -> None:
         if float(frame_start(covered)) < self.settings.min_seconds:
@@ -235,7 +256,11 @@ class ClipProcessor:
         return self.cache.place(content, "tokens", settings, ".npy")
 
     def _standard_place(self, content: str, frames: int) -> Path:
-        settings = {"frames": frames, "quality": self.settings.standard_quality}
+        settings = {
+            "frames": frames,
+            "quality": self.settings.standard_quality,
+            "height": self.settings.standard_height,
+        }
         return self.cache.place(content, "standard", settings, ".mp4")
 
     def _tokens(self, path: Path, content: str, picture_frames: int) -> np.ndarray:

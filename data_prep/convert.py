@@ -88,7 +88,7 @@ def load_config(path: str, changes: Sequence[tuple[str, str]] = ()) -> ConfigDic
     return config
 
 
-def _split_options(options: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+def split_options(options: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
     """Leftover options into changes of the config and options of Beam."""
     changes, beam_options = [], []
     for option in options:
@@ -104,7 +104,7 @@ def _split_options(options: Sequence[str]) -> tuple[list[tuple[str, str]], list[
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; ``args.options`` are those that the parser did not know."""
-    changes, beam_options = _split_options(args.options)
+    changes, beam_options = split_options(args.options)
     if args.codec:
         changes.append(("codec", args.codec))
     config = load_config(args.config, changes)

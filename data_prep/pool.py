@@ -54,11 +54,15 @@ def _end_with_parent() -> None:
 
 
 def _process(clip: Clip) -> Outcome:
+    """The clip's outcome, with ``wall_seconds`` and ``work_seconds`` (CPU time, that of ffmpeg too) that it took."""
+    began, began_work = time.monotonic(), sum(os.times()[:4])
     # Ends the process from outside Python: a decoder that hangs never comes back to it.
     with open(os.devnull, "w") as nowhere:
         faulthandler.dump_traceback_later(_processor.settings.max_processing_seconds, exit=True, file=nowhere)
         try:
-            return _processor.process(clip)
+            outcome = _processor.process(clip)
+            wall, work = time.monotonic() - began, sum(os.times()[:4]) - began_work
+            return {**outcome, "wall_seconds": wall, "work_seconds": work}
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -80,7 +84,8 @@ class Workers:
         # Forked from a server that has loaded torch and nothing else: the long import is paid once, and no thread or
         # lock of this process is copied.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["data_prep.clip", "cv2", "torch", "transformers.models.encodec"])
+        modules = ["data_prep.clip", "cv2", "torch", "transformers.models.encodec.modeling_encodec"]
+        self._context.set_forkserver_preload(modules)
 
     @contextmanager
     def _pool(self, count: int) -> Iterator[ProcessPoolExecutor]:

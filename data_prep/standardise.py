@@ -23,7 +23,9 @@ SECONDS_ALLOWED = 30.0
 _running: set[subprocess.Popen[bytes]] = set()
 
 
-def standardise(source: str | os.PathLike[str], target: Path, frames: int, quality: int = 20) -> None:
+def standardise(
+    source: str | os.PathLike[str], target: Path, frames: int, quality: int = 20, height: int = 360
+) -> None:
     """Writes the standard form of the first ``frames`` frames of a video, on the same clock as records.
 
     Frame i shows what is on display at the middle of its 1/25 s (:func:`mvgen.clock.source_frames`); t = 0 is where the
@@ -33,6 +35,7 @@ def standardise(source: str | os.PathLike[str], target: Path, frames: int, quali
         target: a file ending in .mp4, written in place (the caller moves it).
         frames: whole frames that the source's picture and sound cover.
         quality: x264's constant rate factor.
+        height: of the copy at most, in pixels; smaller pictures keep their size.
 
     Raises:
         UserError: picture or sound is missing, ffmpeg cannot read the source, or takes far too long.
@@ -46,15 +49,16 @@ def standardise(source: str | os.PathLike[str], target: Path, frames: int, quali
     begin = round(origin(source) * 1_000_000)
     if picture_number is None or sound_number is None:
         raise UserError(f"{os.fspath(source)} has no {'picture' if picture_number is None else 'sound'}")
+    shrunk = f"min(1,{height}/ih)"
     # -copyts: keep the container's own timeline instead of moving it to where its earliest stream starts.
-    media = ffmpeg.input("file:" + os.path.abspath(source), copyts=None, **OPEN_OPTIONS)
+    media = ffmpeg.input("file:" + os.path.abspath(source), copyts=None, threads=1, **OPEN_OPTIONS)
     picture = (
         media[str(picture_number)]
         .filter("settb", "1/1000000")
         .filter("setpts", "PTS-STARTPTS-1")
         .filter("fps", fps=FRAME_RATE, start_time=0, round="near")
         .filter("tpad", stop=-1, stop_mode="clone")
-        .filter("scale", "trunc(iw*sar/2)*2", "trunc(ih/2)*2", flags="bicubic+accurate_rnd+full_chroma_int")
+        .filter("scale", f"trunc(iw*sar*{shrunk}/2)*2", f"trunc(ih*{shrunk}/2)*2", flags="area")
         .filter("setsar", 1)
     )
     sound = (
@@ -76,7 +80,7 @@ def standardise(source: str | os.PathLike[str], target: Path, frames: int, quali
             "frames:v": frames,
             "t": seconds,
             "c:v": "libx264",
-            "preset": "superfast",  # a third less work than veryfast for a third more bytes
+            "preset": "ultrafast",  # half the work of superfast for twice the bytes
             "crf": quality,
             "pix_fmt": "yuv420p",
             "threads": 1,  # clips are converted side by side, and x264's result depends on the number of threads

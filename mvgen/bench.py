@@ -1,6 +1,7 @@
 """Measures speed beside the reference, both in one run.
 
     python -m mvgen.bench music [--size tiny|small|medium|large] [--seconds S] [--json FILE]
+    python -m mvgen.bench data [--records DIR] [--json FILE]     see mvgen/bench_data.py
 
 ``music``: transformers on torch and ours generate from the same random weights, greedily, the same number of tokens;
 then their EnCodecs encode and decode the same sound. One line a case; how each figure is taken is said in
@@ -112,6 +113,11 @@ def whole_numbers(text: str) -> list[int]:
 
 def command(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["data"]:
+        from mvgen.bench_data import command as data_command
+
+        return data_command(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m mvgen.bench", description="Measures speed beside the reference.")
     parser.add_argument("subject", choices=SUBJECTS, help="music: generation of tokens beside transformers")
     parser.add_argument("--size", choices=SIZES, default="tiny", help="MusicGen's sizes, or a tiny one (%(default)s)")

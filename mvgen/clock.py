@@ -7,6 +7,7 @@ frames, tokens or samples, or back, asks this module; nothing else may multiply 
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -21,6 +22,9 @@ STANDARD_SAMPLE_RATE = 44_100
 """Samples a second of standardised sound."""
 CODEC_SAMPLE_RATE = 32_000
 """Samples a second of EnCodec's sound (MusicGen's codec); 640 samples a token, 1280 a frame."""
+
+GRACE = 5e-7
+"""Seconds by which a source frame may be late: timestamps are ticks, and a tie must not hang on float rounding."""
 
 Seconds = float | Fraction
 
@@ -79,6 +83,15 @@ def token_centres(tokens: int, start: int = 0) -> np.ndarray:
     return ((np.arange(tokens) + start + 0.5) / TOKEN_RATE).astype(np.float32)
 
 
+def frames_before(moment: Seconds, start: Seconds = 0) -> int:
+    """How many of mvgen's frames, from ``start`` on, have their middle before a moment.
+
+    The frames that a source frame shown until then decides, counted from the first: where a frame of the source takes
+    the place of another, this is the number of the first frame that shows it. Agrees with :func:`source_frames`.
+    """
+    return max(0, math.ceil((float(moment) - float(start) - GRACE) * FRAME_RATE - 0.5))
+
+
 def source_frames(timestamps: np.ndarray, frames: int, start: Seconds = 0) -> np.ndarray:
     """Which source frame each of mvgen's frames shows.
 
@@ -95,5 +108,4 @@ def source_frames(timestamps: np.ndarray, frames: int, start: Seconds = 0) -> np
         Indices into ``timestamps``, int64 ``[frames]``.
     """
     middles = float(start) + (np.arange(frames) + 0.5) / FRAME_RATE
-    # Half a microsecond of grace: timestamps are ticks of a time base, and a tie must not hang on float rounding.
-    return np.clip(np.searchsorted(np.asarray(timestamps), middles + 5e-7, side="right") - 1, 0, len(timestamps) - 1)
+    return np.clip(np.searchsorted(np.asarray(timestamps), middles + GRACE, side="right") - 1, 0, len(timestamps) - 1)

@@ -312,11 +312,12 @@ class TFRecordFile:
         if self._descriptor is None:
             self._descriptor = os.open(self.path, os.O_RDONLY)
         length = int(self._lengths[number])
-        block = os.pread(self._descriptor, length + self._FOOTER, int(self._offsets[number]))
-        data = block[:length]
-        if len(block) != length + self._FOOTER:
+        # Two reads, because cutting the CRC off one would copy all the rest.
+        data = os.pread(self._descriptor, length, int(self._offsets[number]))
+        crc = os.pread(self._descriptor, self._FOOTER, int(self._offsets[number]) + length)
+        if len(data) != length or len(crc) != self._FOOTER:
             raise RecordError(self.path, number, "the file ends inside the record")
-        if _masked_crc(data) != struct.unpack("<I", block[length:])[0]:
+        if _masked_crc(data) != struct.unpack("<I", crc)[0]:
             raise RecordError(self.path, number, "the CRC of its data does not match")
         return data
 

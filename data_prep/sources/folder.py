@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 from data_prep.manifest import Clip, file_name
@@ -55,14 +57,33 @@ def clips_of_folder(folder: Path) -> list[Clip]:
     if not found:
         raise UserError(f"{folder} holds no video ({', '.join(sorted(VIDEO_ENDINGS))})")
     relative = sorted(path.relative_to(folder) for path in found)
-    stems = [path.with_suffix("").as_posix() for path in relative]
     return [
         Clip(
-            # a.mp4 and a.mov beside each other keep their endings, so that their ids differ.
-            clip_id=file_name(path.as_posix() if stems.count(stem) > 1 else stem),
+            clip_id=clip_id,
             path=(folder / path).absolute(),
             source_id=(path.parent / source_of(path.stem)).as_posix(),
             root=folder,
         )
-        for path, stem in zip(relative, stems, strict=True)
+        for path, clip_id in zip(relative, _ids(relative), strict=True)
     ]
+
+
+def _ids(paths: list[Path]) -> list[str]:
+    """An id for each path of a folder, no two alike: its name without the ending, folders before it.
+
+    ``a.mp4`` and ``a.mov`` beside each other keep their endings. Of ``x/y.mp4`` and ``x_y.mp4``, which would both be
+    ``x_y``, those whose name had to be changed to be an id bear a hash of it as well.
+    """
+    stems = [path.with_suffix("").as_posix() for path in paths]
+    often = Counter(stems)
+    names = [path.as_posix() if often[stem] > 1 else stem for path, stem in zip(paths, stems, strict=True)]
+    ids = [file_name(name) for name in names]
+    often = Counter(ids)
+    return [
+        clip_id if often[clip_id] == 1 or clip_id == name else f"{clip_id}-{_short_hash(name)}"
+        for name, clip_id in zip(names, ids, strict=True)
+    ]
+
+
+def _short_hash(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:8]

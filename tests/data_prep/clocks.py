@@ -241,6 +241,7 @@ def measure(place: Path, names: list[str], seconds: float, workers: int = 1) -> 
     """
     moments = make(place / "in", names, seconds)
     changes = [("frame_size", "(16, 16)"), ("flow_size", "(8, 8)"), ("limits.max_seconds", "1000")]
+    changes += [("keep_standardised", "True")]
     config = load_config(str(BASE_CONFIG), changes)
     convert(str(place / "in"), str(place / "out"), config, str(place / "cache"), workers)
     records: dict[str, list[Any]] = {clip: [] for clip in moments}

@@ -115,7 +115,7 @@ def test_every_kind_of_bad_file(good, tmp_path):
            folder / "large.mp4")  # fmt: skip
     refused["large.mp4"] = "640x360 is over the limit of 100000 pixels"
 
-    told = converted(folder, tmp_path, **{"limits.max_pixels": 100_000})
+    told = converted(folder, tmp_path, keep_standardised=True, **{"limits.max_pixels": 100_000})
     for name in used:
         assert told[name]["status"] == "used", (name, told[name]["reason"])
     for name, reason in refused.items():

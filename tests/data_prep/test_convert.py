@@ -26,7 +26,7 @@ from mvgen.media import probe, read_picture_and_flow, read_sound, write_video
 from mvgen.records import RecordSource
 from tests.mvgen.media.flashes import beeps_in, constant_times, flashes_in, write_flashes
 
-SMALL = (("frame_size", "(16, 16)"), ("flow_size", "(8, 8)"), ("segment_seconds", "2"))
+SMALL = (("frame_size", "(16, 16)"), ("flow_size", "(8, 8)"), ("segment_seconds", "2"), ("keep_standardised", "True"))
 
 
 def small_config(**changes):
@@ -158,6 +158,17 @@ def test_a_second_run_redoes_nothing_and_writes_the_same(made):
     after = files_of(out)
     assert {name for name in before if before[name] != after.get(name)} <= {"dataset_info.json"}
     assert set(before) == set(after)
+
+
+def test_of_kept_clips_no_packet_is_read_again(made, monkeypatch):
+    inputs, out, cache = made
+    monkeypatch.setattr("data_prep.clip.span", lambda path: pytest.fail("reads every packet again"))
+    monkeypatch.setattr("data_prep.extract.frames.read_picture_and_flow", lambda *_: pytest.fail("decodes again"))
+    clip = find_clips(inputs)[0]
+    assert ClipProcessor(Settings.from_config(small_config()), cache).process(clip)["status"] == "used"
+    longest = {"limits.max_seconds": 4.0}  # what is kept is the length, not the verdict
+    outcome = ClipProcessor(Settings.from_config(small_config(**longest)), cache).process(clip)
+    assert "over the limit of 4 s" in outcome["reason"]
 
 
 def test_another_flow_leaves_tokens_and_frames_alone(made, tmp_path):

@@ -26,7 +26,7 @@ from tests.mvgen.media.flashes import constant_times, write_flashes
 
 KILLS = int(os.environ.get("MVGEN_KILLS", "1"))
 CLIPS = 6 if KILLS == 1 else 24
-SETTINGS = {"frame_size": (16, 16), "flow_size": (8, 8), "segment_seconds": 1.0}
+SETTINGS = {"frame_size": (16, 16), "flow_size": (8, 8), "segment_seconds": 1.0, "keep_standardised": True}
 
 
 def config(**changes):

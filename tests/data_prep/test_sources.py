@@ -50,6 +50,18 @@ def test_folder(tmp_path):
     assert clips["b_x_b"].path == tmp_path / "b/x_b.MOV"
 
 
+def test_names_that_become_the_same_id_are_told_apart(tmp_path):
+    names = ["x/y.mp4", "x_y.mp4", "x:y.mp4", "x/y/z.mp4", "x_y/z.mp4", "x/z.mp4", "a.mp4", "a.mov"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    ids = {clip.path.relative_to(tmp_path).as_posix(): clip.clip_id for clip in find_clips(tmp_path)}
+    assert set(ids) == set(names) and len(set(ids.values())) == len(names)
+    assert (ids["x_y.mp4"], ids["x/z.mp4"], ids["a.mp4"]) == ("x_y", "x_z", "a.mp4")
+    assert ids["x/y.mp4"].startswith("x_y-") and ids["x:y.mp4"].startswith("x_y-")
+    assert all(clip.source_id != "x_y" for clip in find_clips(tmp_path) if clip.path.parent != tmp_path)
+
+
 def test_a_folder_with_a_manifest_is_what_the_manifest_says(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"")
     (tmp_path / "b.mp4").write_bytes(b"")

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mvgen.clock import source_frames
+from mvgen.clock import frames_before, source_frames
 from mvgen.media import probe, read_picture, read_sound
 from tests.mvgen.media.flashes import beeps_in, constant_times, flashes_in, write_flashes
 
@@ -51,6 +51,17 @@ def test_rounding_to_our_frames_is_even_and_does_not_drift(rate):
     assert np.abs(error).max() <= 0.02 + 1e-9
     assert abs(error.mean()) < {30: 0.0034, 50: 0.0101}.get(rate, 0.002)
     assert abs(np.polyfit(times[numbers], error, 1)[0] * 60) < 0.001
+
+
+@pytest.mark.parametrize("rate", RATES, ids=lambda rate: f"{float(rate):.3f}")
+@pytest.mark.parametrize("start", [0, Fraction(7, 25), Fraction(1, 3)])
+def test_frames_counted_one_by_one_are_those_of_the_whole(rate, start):
+    """What is told as the frames of the source come is what the rule says of all of them at once."""
+    times = constant_times(rate, 10)
+    edges = [frames_before(time, start) for time in times[1:]]
+    shown = np.searchsorted(edges, np.arange(edges[-1]), side="right")
+    np.testing.assert_array_equal(shown, source_frames(np.array(times, float), edges[-1], start))
+    assert frames_before(0) == frames_before(Fraction(1, 50)) == 0 and frames_before(0.021) == 1
 
 
 def test_variable_frame_rate(tmp_path):
