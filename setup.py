@@ -33,6 +33,7 @@ EVAL = [
     "librosa>=0.11,<0.12",  # onset strength and peak picking as the published metrics use them
     "mir_eval>=0.8,<0.9",  # the reference implementation of onset and note matching
     "scipy>=1.14",  # smoothing of motion curves
+    "scikit-learn>=1.4",  # the readers of notes, and average precision; librosa brings it
     "matplotlib>=3.9",  # the plots of the reports
 ]
 

@@ -66,7 +66,7 @@ def test_biased_model_steps_as_it_passes():
     step = jax.jit(model.decoder.step)
     cache = model.decoder.empty_cache(2, 23)
     for number in range(4):
-        scores, cache = step(grid[:, number], jnp.asarray(number), cache, condition)
+        scores, cache = step(grid[:, number], jnp.asarray(number), cache, condition.laid_out())
         np.testing.assert_allclose(scores, whole[:, number], atol=1e-4)
     with pytest.raises(UserError, match="not bias"):
         small_model(positions="bias", text_width=8, frame_prior=False).config.check()
