@@ -17,7 +17,7 @@ from mvgen.interop.musicgen_bench import timed
 PACKAGED = "encodec_tiny"
 """What is measured beside the tiny decoder; beside MusicGen's own sizes it is MusicGen's codec, with random weights."""
 
-MUSICGEN = {
+MUSICGEN: dict[str, Any] = {
     "upsampling_ratios": [8, 5, 4, 4], "target_bandwidths": [2.2], "num_filters": 64, "sampling_rate": 32_000,
     "codebook_size": 2048, "use_causal_conv": False, "normalize": False, "use_conv_shortcut": False,
 }  # fmt: skip
@@ -50,7 +50,7 @@ def write_codec(folder: Path, size: str) -> str:
     from transformers import EncodecConfig, EncodecModel
 
     torch.manual_seed(0)
-    model = EncodecModel(EncodecConfig(**MUSICGEN))
+    model: Any = EncodecModel(EncodecConfig(**MUSICGEN))
     for layer in model.quantizer.layers:  # fresh ones are zero, and every code the same
         layer.codebook.embed.normal_()
     model.save_pretrained(folder / "codec")
@@ -64,12 +64,14 @@ def run_ours(folder: str, cases: list[CodecCase], repeats: int) -> list[Result]:
     for case in cases:
         sound = case.sound(codec.sampling_rate)
         codes = np.asarray(codec.encode(sound))
-        results.append(
-            _figures(
-                case, codes, repeats, lambda s=sound: jax.block_until_ready(codec.encode(s)),
-                lambda c=codes: jax.block_until_ready(codec.decode(c)),
-            )
-        )  # fmt: skip
+
+        def encode(sound: np.ndarray = sound) -> Any:
+            return jax.block_until_ready(codec.encode(sound))
+
+        def decode(codes: np.ndarray = codes) -> Any:
+            return jax.block_until_ready(codec.decode(codes))
+
+        results.append(_figures(case, codes, repeats, encode, decode))
     return results
 
 
