@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
     config.loss.video_stretches = 2  # and each of them with so many stretches of model.denoiser_frames frames
     config.loss.music_from = 1300  # the token decoder waits until so many steps are done; the prior does not
     config.loss.video_from = 1900  # so does the video part: sound has meaning to it then
-    config.loss.encoder_until = 1300  # after so many steps the encoder stays as it is, the rest learns on; 0: never
+    config.loss.encoder_until = 1300  # after so many steps the encoder and the sketch stay as they are; 0: never
     config.loss.condition_dropout = 0.1  # share of examples that learn without their condition (for guidance)
 
     config.augment = ConfigDict()

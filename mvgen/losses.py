@@ -54,24 +54,30 @@ class LossConfig:
     def phases(self) -> list[Phase]:
         """What is learned when, in order; the first phase begins at step 0.
 
-        Only where there is something to learn before it does a part wait, and only then is the encoder left behind.
+        Only where there is something to learn before it does a part wait; the encoder, and the sketch with it, is left
+        behind only when something else learns on.
         """
         waits = {
             "decoder": self.music_from if self.music and (self.align or self.prior) else 0,
             "denoiser": self.video_from if self.video and (self.align or self.music or self.sketch) else 0,
         }
-        left = self.encoder_until if self.align and (self.music or self.video or self.sketch) else 0
+        learners = [first for part, first in waits.items() if (self.music if part == "decoder" else self.video)]
+        left = self.encoder_until if self.align and learners else 0
+        if left and not self.prior:
+            left = max(left, min(learners))
         weights = {"prior": self.prior, "decoder": self.music, "sketch": self.sketch, "denoiser": self.video}
         phases = []
         for begins in sorted({0, left, *waits.values()}):
             idle = {part for part, weight in weights.items() if not weight}
             idle |= {part for part, first in waits.items() if begins < first}
-            idle |= {"encoder"} if left and begins >= left else set()
+            # The sketch reads off the latents what it can long before; it has nothing more to learn of the same ones.
+            idle |= {"encoder", "sketch"} if left and begins >= left else set()
             loss = dataclasses.replace(
                 self,
                 align=0.0 if "encoder" in idle else self.align,
                 music=0.0 if "decoder" in idle else self.music,
                 video=0.0 if "denoiser" in idle else self.video,
+                sketch=0.0 if "sketch" in idle else self.sketch,
             )
             phases.append(Phase(begins, loss, frozenset(idle)))
         return phases

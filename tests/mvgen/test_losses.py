@@ -67,10 +67,11 @@ def test_phases_begin_music_and_video_and_leave_the_encoder():
     assert told == [
         (0, True, False, False, {"decoder", "denoiser"}),
         (20, True, True, False, {"denoiser"}),
-        (25, False, True, False, {"encoder", "denoiser"}),
-        (30, False, True, True, {"encoder"}),
+        (25, False, True, False, {"encoder", "sketch", "denoiser"}),
+        (30, False, True, True, {"encoder", "sketch"}),
     ]
-    assert all(phase.loss.prior == config.prior and phase.loss.sketch == config.sketch for phase in config.phases())
+    assert all(phase.loss.prior == config.prior for phase in config.phases())
+    assert [phase.loss.sketch for phase in config.phases()] == [config.sketch, config.sketch, 0, 0]
     (only,) = dataclasses.replace(config, music_from=0, video_from=0, encoder_until=0).phases()
     assert only.begins == 0 and not only.idle and only.loss.align and only.loss.music and only.loss.video
 
@@ -81,6 +82,8 @@ def test_nothing_waits_where_there_is_nothing_to_learn_before():
     assert only.begins == 0 and only.loss.video > 0 and only.idle == {"prior", "decoder", "sketch"}
     (only,) = dataclasses.replace(config, video=0.0, sketch=0.0).phases()
     assert only.begins == 0 and only.loss.music > 0 and only.idle == {"prior", "sketch", "denoiser"}
+    config = dataclasses.replace(config, align=1.0, music=0.0)  # the encoder goes on until the denoiser begins
+    assert [(phase.begins, "encoder" in phase.idle) for phase in config.phases()] == [(0, False), (30, True)]
 
 
 def test_the_priors_weight_is_a_share_of_the_musics():

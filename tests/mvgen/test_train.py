@@ -155,7 +155,7 @@ def test_each_part_learns_at_its_own_pace() -> None:
     phases = losses.LossConfig.from_config(config).phases()
     parts = ("encoder", "prior", "decoder", "sketch", "denoiser", "another")
     assert step.spans(phases, 100, parts) == {
-        "encoder": (0, 50), "prior": (0, 100), "decoder": (40, 100), "sketch": (0, 100), "denoiser": (60, 100),
+        "encoder": (0, 50), "prior": (0, 100), "decoder": (40, 100), "sketch": (0, 50), "denoiser": (60, 100),
         "another": (0, 100),
     }  # fmt: skip
     assert "denoiser" not in step.spans(phases[:3], 55, parts)  # the run ends before
