@@ -17,6 +17,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mvgen.errors import UserError, run_command
+from mvgen.huge_pages import restart_in_huge_pages
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, for example configs/base.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Working folder: checkpoints, metrics.jsonl, TensorBoard.")
@@ -66,4 +67,5 @@ def command() -> int:
 
 
 if __name__ == "__main__":
+    restart_in_huge_pages()
     run_command(command)

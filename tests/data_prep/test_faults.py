@@ -78,7 +78,7 @@ def test_killed_runs_go_on(clips, undisturbed, tmp_path):
     command += ["--cache", str(cache), *(f"--config.{name}={value!r}" for name, value in SETTINGS.items())]
     quiet: dict = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     chance = random.Random(0)
-    total, done = 4 * CLIPS, {}
+    total, done = 5 * CLIPS, {}  # span, standardised copy, tokens, flow, frames
     for kill in range(KILLS):
         began = time.monotonic()
         # After some results more than before, and a moment: at any step of any clip, or while the records are written.

@@ -15,6 +15,8 @@ from mvgen.losses import LossConfig
 from tests.mvgen.models.small import small_batch, small_model
 
 CONFIG = LossConfig.from_config(get_config())
+# What runs once is not worth optimising: half the time to compile.
+quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def _unit(key, shape):
@@ -121,7 +123,7 @@ def test_a_zero_weight_leaves_its_part_out(left_out, idle):
     def loss(state):
         return losses.total_loss(nnx.merge(graph, state), small_batch(), jax.random.key(0), config)
 
-    gradients, metrics = jax.jit(jax.grad(loss, has_aux=True))(state)
+    gradients, metrics = quick_jit(jax.grad(loss, has_aux=True))(state)
     assert not left_out.keys() & metrics.keys()
     sizes = {
         jax.tree_util.keystr(path): float(jnp.abs(leaf).max())
@@ -135,13 +137,20 @@ def test_contrasts_inside_a_clip_have_weights_of_their_own():
     model, batch = small_model(), small_batch(batch=2, frames=6)
     config = dataclasses.replace(CONFIG, music=0.0, prior=0.0, video=0.0, sketch=0.0)
 
-    def align(**weights: float) -> float:
-        given = dataclasses.replace(config, **weights)
-        return float(losses.total_loss(model, batch, jax.random.key(0), given, train=False)[1]["align"])
+    graph, state = nnx.split(model)
 
-    whole, without_shifts, neither = align(), align(shifts=0.0), align(shifts=0.0, moments=0.0)
+    @quick_jit
+    def align(state):
+        def of(**weights: float):
+            given = dataclasses.replace(config, **weights)
+            model = nnx.merge(graph, state)
+            return losses.total_loss(model, batch, jax.random.key(0), given, train=False)[1]["align"]
+
+        return of(), of(shifts=0.0), of(shifts=0.0, moments=0.0), of(shifts=0.5, moments=0.5)
+
+    whole, without_shifts, neither, halves = map(float, align(state))
     assert whole > without_shifts > neither > 0
-    np.testing.assert_allclose(align(shifts=0.5, moments=0.5), (whole + neither) / 2, rtol=1e-5)
+    np.testing.assert_allclose(halves, (whole + neither) / 2, rtol=1e-5)
 
 
 def test_the_whole_loss_is_finite_and_moves_every_part():
@@ -150,7 +159,7 @@ def test_the_whole_loss_is_finite_and_moves_every_part():
     def loss(state):
         return losses.total_loss(nnx.merge(graph, state), small_batch(), jax.random.key(0), CONFIG)[0]
 
-    gradients = jax.jit(jax.grad(loss))(state)
+    gradients = quick_jit(jax.grad(loss))(state)
     for part in ("encoder", "decoder", "sketch", "denoiser"):
         assert any(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradients[part]))
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradients))
@@ -160,7 +169,7 @@ def test_evaluation_does_not_augment():
     graph, state = nnx.split(small_model())
     config = dataclasses.replace(CONFIG, align=0.0, video=0.0, sketch=0.0)
 
-    @partial(jax.jit, static_argnames="train")
+    @partial(quick_jit, static_argnames="train")
     def music(key, train):
         return losses.total_loss(nnx.merge(graph, state), small_batch(), key, config, train=train)[1]["music"]
 
