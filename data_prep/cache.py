@@ -118,8 +118,13 @@ def _alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # another user's
-    return True
+        return True  # another user's
+    try:
+        # One that was killed, and that whoever adopted it has not taken note of yet, writes no more.
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state not in "ZX"
 
 
 def _save(path: Path, array: np.ndarray) -> None:

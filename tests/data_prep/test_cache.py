@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from data_prep.cache import Cache, file_hash
+from data_prep.cache import Cache, _host, file_hash
 from mvgen.errors import UserError
 
 
@@ -67,6 +67,19 @@ def test_leftovers_of_dead_processes_go_and_those_of_living_stay(tmp_path):
 
     cache.keep(place, make)
     assert seen == [True, False, True]
+
+
+def test_leftovers_of_a_killed_process_that_nobody_waited_for_go(tmp_path):
+    cache = Cache(tmp_path)
+    kept = cache.place("a", "flow", {}, ".npy")
+    cache.keep(kept, lambda path: path.write_bytes(b"whole"))
+    with subprocess.Popen(["sleep", "60"]) as process:
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
+        left = kept.with_name(f".{_host()}.{process.pid}.x.npy")
+        left.write_bytes(b"half")
+        cache.clear_leftovers()
+        assert not left.exists() and kept.exists()
 
 
 def test_a_cache_that_cannot_be_written_is_said_at_once(tmp_path):
