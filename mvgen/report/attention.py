@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from mvgen import clock
 from mvgen.attention_maps import on_diagonal, shade
-from mvgen.report.curves import COLOURS, INK
+from mvgen.report.panel import INK, panel
 
 TITLES = {
     "fusion": ("frames look at the sound", "sound, s", "picture, s"),
@@ -41,19 +38,10 @@ def _panel(name: str, weights: np.ndarray, across: str, down: str) -> str:
     seconds = clock.frames_of(max(weights.shape)) / clock.FRAME_RATE
     cells = np.empty((*weights.shape, 4))
     cells[..., :3], cells[..., 3] = DARK, shade(weights)  # transparent where nothing is seen, on any page
-    style: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "font.size": 9}
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(3.4, 3.4), layout="constrained")
-        axes = figure.subplots()
+
+    def draw(axes: Axes) -> None:
         axes.imshow(cells, extent=(0, seconds, seconds, 0), interpolation="nearest", aspect="equal")
         axes.set_xlabel(across, color=INK)
         axes.set_ylabel(down, color=INK)
-        axes.tick_params(colors=INK, labelcolor=INK, length=0)
-        axes.spines[:].set_visible(False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    for stand_in, colour in COLOURS.items():
-        svg = svg.replace(stand_in, colour)
-    return svg
+
+    return panel(name, (3.4, 3.4), draw)

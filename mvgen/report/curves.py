@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
-# Stand-ins that matplotlib writes into the SVG and that the page's own colours then replace.
-INK, TRAIN, HELD_OUT, LINE = "#010203", "#010204", "#010205", "#010206"
-COLOURS = {INK: "var(--ink-soft)", TRAIN: "var(--accent)", HELD_OUT: "var(--second)", LINE: "var(--line)"}
+from mvgen.report.panel import HELD_OUT, INK, LINE, TRAIN, panel
+
 PANELS = (
     ("prior", "Prior: cross-entropy of the tokens given each frame alone"),
     ("music", "Music: cross-entropy of the tokens"),
@@ -41,29 +38,18 @@ def _points(history: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[flo
 
 
 def _panel(name: str, train: list[tuple[float, float]], held_out: list[tuple[float, float]]) -> str:
-    # Text stays text (in the page's font), and ids differ from panel to panel of the one page.
-    style: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "font.size": 9}
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(4.2, 2.4), layout="constrained")
-        axes = figure.subplots()
+    def draw(axes: Axes) -> None:
         if train:
             axes.plot(*zip(*train, strict=True), color=TRAIN, linewidth=1.4)
         if held_out:
             axes.plot(*zip(*held_out, strict=True), color=HELD_OUT, linewidth=1.4, marker="o", markersize=3.5)
         axes.set_xlabel("step", color=INK)
-        axes.tick_params(colors=INK, labelcolor=INK, length=0)
         axes.grid(color=LINE, linewidth=0.7)
-        axes.spines[:].set_visible(False)
         axes.margins(x=0.01)
         values = sorted(value for _, value in train[len(train) // 50 :] + held_out)
         # The first few steps are far above all others and would flatten the rest.
         if len(values) > 20:
             top = values[int(0.985 * (len(values) - 1))]
             axes.set_ylim(values[0] - 0.05 * (top - values[0]) - 1e-9, top + 0.08 * (top - values[0]) + 1e-9)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    for stand_in, colour in COLOURS.items():
-        svg = svg.replace(stand_in, colour)
-    return svg
+
+    return panel(name, (4.2, 2.4), draw)

@@ -7,10 +7,12 @@ import os
 import runpy
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
+from mvgen import checkpoint, step
 from mvgen.records import DESCRIPTION_FILE, RecordSpec, encode_record, write_tfrecord
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -67,6 +69,18 @@ def write_records(folder: Path, lengths: dict[str, list[int]], spec: RecordSpec 
         "splits": {split: len(frames) for split, frames in lengths.items()},
     }
     (folder / DESCRIPTION_FILE).write_text(json.dumps(description))
+    return folder
+
+
+def write_checkpoint(folder: Path, config: ConfigDict, spec: RecordSpec) -> Path:
+    """Writes the working folder of a run that has done one step: a fresh model, no optimizer history."""
+    params = nnx.to_pure_dict(nnx.state(step.make_model(config, spec), nnx.Param))
+    optimizer = step.make_optimizer(config)
+    moments = {part: optimizer.init(values) for part, values in step.split_parts(params).items()}
+    checkpoint.write_description(folder, config, {"spec": spec.to_json()})
+    saved = checkpoint.Checkpoints(folder)
+    saved.save(1, step.TrainState(jnp.int32(1), jnp.int32(0), params, params, moments), {})
+    saved.close()
     return folder
 
 

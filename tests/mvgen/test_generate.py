@@ -11,9 +11,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
-from mvgen import checkpoint, generate, step
+from mvgen import generate
 from mvgen.errors import UserError
 from mvgen.interop.encodec import load_encodec
 from mvgen.interop.text import write_text
@@ -21,7 +20,7 @@ from mvgen.media import probe, read_sound, write_video, write_wav
 from mvgen.models.decoder import Text
 from mvgen.music import windows_over
 from mvgen.records import RecordSpec
-from tests.mvgen.synthetic import preset, write_records
+from tests.mvgen.synthetic import preset, write_checkpoint, write_records
 
 SPEC = RecordSpec(codebooks=4, codebook_size=512, frame_size=(16, 16), flow_size=(4, 4), codec="encodec_tiny")
 
@@ -29,17 +28,7 @@ SPEC = RecordSpec(codebooks=4, codebook_size=512, frame_size=(16, 16), flow_size
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a fresh model of the debug preset."""
-    folder = tmp_path_factory.mktemp("run")
-    config = preset("debug", "")
-    params = nnx.to_pure_dict(nnx.state(step.make_model(config, SPEC), nnx.Param))
-    optimizer = step.make_optimizer(config)
-    moments = {part: optimizer.init(values) for part, values in step.split_parts(params).items()}
-    state = step.TrainState(jnp.int32(1), jnp.int32(0), params, params, moments)
-    checkpoint.write_description(folder, config, {"spec": SPEC.to_json()})
-    saved = checkpoint.Checkpoints(folder)
-    saved.save(1, state, {})
-    saved.close()
-    return folder
+    return write_checkpoint(tmp_path_factory.mktemp("run"), preset("debug", ""), SPEC)
 
 
 @pytest.fixture(scope="module")

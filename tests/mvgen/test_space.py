@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
-from mvgen import checkpoint, generate, retrieve, step, sync
+from mvgen import checkpoint, generate, retrieve, sync
 from mvgen.errors import UserError
 from mvgen.generate import window_frames
 from mvgen.held_out import coordinates
 from mvgen.media import write_video, write_wav
 from mvgen.records import RecordSpec
 from mvgen.space import Space, fits, owners, window_starts
-from tests.mvgen.synthetic import preset, write_records
+from tests.mvgen.synthetic import preset, write_checkpoint, write_records
 
 SPEC = RecordSpec(codebooks=4, codebook_size=512, frame_size=(16, 16), flow_size=(4, 4), codec="encodec_tiny")
 
@@ -25,16 +23,7 @@ SPEC = RecordSpec(codebooks=4, codebook_size=512, frame_size=(16, 16), flow_size
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a fresh model of the debug preset."""
-    folder = tmp_path_factory.mktemp("run")
-    config = preset("debug", "")
-    params = nnx.to_pure_dict(nnx.state(step.make_model(config, SPEC), nnx.Param))
-    optimizer = step.make_optimizer(config)
-    moments = {part: optimizer.init(values) for part, values in step.split_parts(params).items()}
-    checkpoint.write_description(folder, config, {"spec": SPEC.to_json()})
-    saved = checkpoint.Checkpoints(folder)
-    saved.save(1, step.TrainState(jnp.int32(1), jnp.int32(0), params, params, moments), {})
-    saved.close()
-    return folder
+    return write_checkpoint(tmp_path_factory.mktemp("run"), preset("debug", ""), SPEC)
 
 
 @pytest.fixture(scope="module")
