@@ -4,7 +4,7 @@
 
 Two readings of the same shards. *From the disk*: the kernel is asked to forget the files, then they are read once, in
 blocks and nothing else (raw), and once record by record in a shuffled order with every CRC checked and every feature
-parsed (one round of :class:`mvgen.records.RecordSource`). *Examples*: the loader of training itself
+parsed (one round of :meth:`mvgen.records.RecordSource.view`). *Examples*: the loader of training itself
 (:func:`mvgen.data.batches`: shuffle, CRC, windows, batches, read ahead), for as long as asked, out of the page cache,
 as in every round of training after the first where memory holds the records.
 """
@@ -110,7 +110,7 @@ def measure(folder: str, split: str, window: float, batch: int, threads: int, se
         forget(paths)
         began = time.perf_counter()
         for number in order:
-            source[number]
+            source.view(number)
         checked = time.perf_counter() - began
         for name, took in (("raw", raw), ("raw_cached", cached), ("checked", checked)):
             best[name] = max(best.get(name, 0.0), size / took)
@@ -151,7 +151,8 @@ def command(argv: list[str]) -> int:
             write_folder(Path(made), records=96, seconds=6.0)
         folder = given.records or made
         found = measure(folder, given.split, given.window, given.batch, given.threads, given.seconds)
-    found = {**found, "consumed": given.consumed, "times": found["examples"] / given.consumed}
+    times = {"times": found["examples"] / given.consumed, "times_work": found["examples_work"] / given.consumed}
+    found = {**found, "consumed": given.consumed, **times}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"records of {found['record_bytes'] / 1e6:.2f} MB, {cores} CPU core(s)", file=sys.stderr)
     print(
@@ -160,7 +161,8 @@ def command(argv: list[str]) -> int:
         f"out of the page cache: {found['raw_cached'] / 1e6:.0f} MB/s bare; training's loader gives "
         f"{found['examples']:.0f} examples a second ({found['examples_work']:.0f} for a second of CPU time), "
         f"{found['examples'] * found['record_bytes'] / 1e6:.0f} MB/s of records read and checked\n"
-        f"{found['times']:.1f} times the {found['consumed']:g} examples a second that training takes"
+        f"{found['times']:.1f} times the {found['consumed']:g} examples a second that training takes; "
+        f"{found['times_work']:.1f} times for a core of its own"
     )
     if given.json:
         write_json(given.json, {"cores": cores, **found})

@@ -8,6 +8,7 @@ position of a run is one number, and resuming on another number of hosts goes on
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -74,7 +75,7 @@ class Windows:
 
     def __init__(self, source: RecordSource, frames: int):
         self.source, self.frames = source, frames
-        lengths = _frames_of_records(source)
+        self._lengths = lengths = _frames_of_records(source)
         self.usable = np.flatnonzero(lengths >= frames)
         self.skipped = len(lengths) - len(self.usable)
         if not len(self.usable):
@@ -87,28 +88,49 @@ class Windows:
     def __len__(self) -> int:
         return len(self.usable)
 
+    def draw(self, record: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Draws a window of a record: the record's number and the window's first frame. Reads nothing."""
+        return record, int(rng.integers(self._lengths[record] - self.frames + 1))
+
+    def read(self, places: tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]) -> Batch:
+        """Reads the windows of a batch, given as (numbers of their records, their first frames).
+
+        Each record is read whole and its CRC checked, every time that a window of it is read.
+
+        Raises:
+            RecordError: a record cannot be trusted.
+        """
+        records, starts = (np.asarray(numbers).tolist() for numbers in places)
+        batch: Batch = {}
+        for number, (record, start) in enumerate(zip(records, starts, strict=True)):
+            whole = self.source.view(record)
+            for name, array in whole.items():
+                scale = clock.tokens_of(1) if name == "tokens" else 1
+                window = array[scale * start : scale * (start + self.frames)]
+                if not number:
+                    kept = np.int32 if name == "tokens" else array.dtype
+                    batch[name] = np.empty((len(records), *window.shape), kept)
+                # Out of the reader's memory straight to where the example stands in its batch: one copy.
+                batch[name][number] = window
+        return batch
+
     def cut(self, record: int, rng: np.random.Generator) -> Record:
-        """Reads a record and takes a window that starts at a random frame of it."""
-        whole = self.source[record]
-        frames = clock.frames_of(len(whole["tokens"]))
-        return self._window(whole, int(rng.integers(frames - self.frames + 1)))
+        """Reads a window that starts at a random frame of a record."""
+        return self._one(*self.draw(record, rng))
 
     def first(self, record: int) -> Record:
-        """Reads a record and takes its first window."""
-        return self._window(self.source[record], 0)
+        """Reads the first window of a record."""
+        return self._one(record, 0)
 
-    def _window(self, whole: Record, start: int) -> Record:
-        window = {name: array[start : start + self.frames] for name, array in whole.items() if name != "tokens"}
-        first, last = clock.tokens_of(start), clock.tokens_of(start + self.frames)
-        window["tokens"] = whole["tokens"][first:last].astype(np.int32)
-        return window
+    def _one(self, record: int, start: int) -> Record:
+        return {name: array[0] for name, array in self.read(([record], [start])).items()}
 
 
 def _frames_of_records(source: RecordSource) -> np.ndarray:
     """Length of every record in frames, int64 ``[records]``. Reads all of them, which also checks every CRC."""
 
     def length(number: int) -> int:
-        return clock.frames_of(len(source[number]["tokens"]))
+        return clock.frames_of(len(source.view(number)["tokens"]))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         numbers = range(len(source))
@@ -154,8 +176,10 @@ def batches(
     if shuffle:
         examples = examples.shuffle()
     # The window is drawn before anything is sliced: its seed is the example's place in the whole run.
-    examples = examples.repeat().random_map(windows.cut)
+    examples = examples.repeat().random_map(windows.draw)
     mine = examples[first_example + process_index :: process_count].batch(batch_size // process_count)
+    # Only then is anything read, a batch at a time.
+    mine = mine.map(windows.read)
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2, threads) if threads else 0)
     ready = mine.to_iter_dataset(ahead)
     if workers:

@@ -1,9 +1,8 @@
 """What a record holds, how it is written, and random access over a folder of records.
 
 A record is one clip (or one segment of a long one): a ``tf.train.Example`` whose every feature is a single bytes value,
-a raw little-endian C-order array or UTF-8 text. It is read and written here through protobuf alone, with a descriptor
-built on the spot that is wire compatible with TensorFlow's, so neither TensorFlow nor TFDS is needed to train; TFDS
-opens the same folder with ``tfds.builder_from_directory``.
+a raw little-endian C-order array or UTF-8 text (:mod:`mvgen.example`), in TFRecord files (:mod:`mvgen.tfrecord`).
+Neither TensorFlow nor TFDS is needed to train; TFDS opens the same folder with ``tfds.builder_from_directory``.
 
 ==============  ===========================  ========  ==========================================================
 feature         shape                        dtype     meaning
@@ -27,19 +26,36 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
-import struct
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
+from mvgen import example
 from mvgen.clock import tokens_of
 from mvgen.errors import UserError
+from mvgen.tfrecord import RecordError, TFRecordFile, frame_tfrecord, write_tfrecord
+
+__all__ = [
+    "DATASET_NAME",
+    "DESCRIPTION_FILE",
+    "TEXT_FEATURES",
+    "Record",
+    "RecordError",
+    "RecordSource",
+    "RecordSpec",
+    "TFRecordFile",
+    "decode_record",
+    "encode_record",
+    "frame_tfrecord",
+    "read_description",
+    "shard_paths",
+    "write_tfrecord",
+]
 
 DESCRIPTION_FILE = "mvgen_records.json"
 """The JSON beside the shards: spec, what made the records, records in each split."""
@@ -107,35 +123,6 @@ class RecordSpec:
 # --- one record -----------------------------------------------------------------------------------------------------
 
 
-@cache
-def _example_class() -> Any:
-    """A protobuf message class with the field numbers of ``tf.train.Example``, in a pool of its own."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    kind = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="mvgen/example.proto", package="mvgen", syntax="proto3")
-
-    def message(name: str, *fields: tuple[str, int, int, int, str | None]) -> Any:
-        proto = file.message_type.add(name=name)
-        for field_name, number, label, field_type, type_name in fields:
-            proto.field.add(name=field_name, number=number, label=label, type=field_type, type_name=type_name)
-        return proto
-
-    one, many = kind.LABEL_OPTIONAL, kind.LABEL_REPEATED
-    message("BytesList", ("value", 1, many, kind.TYPE_BYTES, None))
-    # float_list (2) and int64_list (3) are never used by these records; protobuf skips unknown fields.
-    message("Feature", ("bytes_list", 1, one, kind.TYPE_MESSAGE, ".mvgen.BytesList"))
-    features = message("Features", ("feature", 1, many, kind.TYPE_MESSAGE, ".mvgen.Features.FeatureEntry"))
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.field.add(name="key", number=1, label=one, type=kind.TYPE_STRING)
-    entry.field.add(name="value", number=2, label=one, type=kind.TYPE_MESSAGE, type_name=".mvgen.Feature")
-    entry.options.map_entry = True
-    message("Example", ("features", 1, one, kind.TYPE_MESSAGE, ".mvgen.Features"))
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("mvgen.Example"))
-
-
 def _check_aligned(record: Record, spec: RecordSpec) -> None:
     """Raises ``ValueError`` unless every array has the spec's shape and all cover the same whole frames."""
     lengths = {}
@@ -177,165 +164,48 @@ def encode_record(record: Mapping[str, Any], spec: RecordSpec) -> bytes:
         if arrays[name].dtype.newbyteorder("<") != dtype.newbyteorder("<"):
             raise ValueError(f"feature {name!r} is {arrays[name].dtype}, expected {dtype}")
     _check_aligned(arrays, spec)
-    example = _example_class()()
-    feature = example.features.feature
+    values = {}
     for name in TEXT_FEATURES:
         if not isinstance(record[name], str):
             raise ValueError(f"feature {name!r} is {type(record[name]).__name__}, expected text")
-        feature[name].bytes_list.value.append(record[name].encode())
+        values[name] = record[name].encode()
     for name, (_, dtype) in wanted.items():
-        feature[name].bytes_list.value.append(arrays[name].astype(dtype, copy=False).tobytes())
-    return example.SerializeToString(deterministic=True)
+        values[name] = arrays[name].astype(dtype, copy=False).tobytes()
+    return example.serialise(values)
 
 
-def decode_record(data: bytes, spec: RecordSpec, features: Iterable[str] | None = None) -> Record:
+def decode_record(data: bytes | np.ndarray, spec: RecordSpec, features: Iterable[str] | None = None) -> Record:
     """Parses a record.
 
     Args:
-        data: the serialised ``Example``.
-        features: names to decode, by default all that ``spec`` names. Arrays are read-only views of the message.
+        data: the serialised ``Example``: bytes, or uint8 ``[length]``.
+        features: names to decode, by default all that ``spec`` names. Arrays are read-only views of ``data``, and start
+            at whatever byte they start at there: ``np.require(array, requirements="A")`` copies where that matters.
 
     Raises:
         ValueError: not an ``Example``, a feature is missing or of the wrong size, or lengths do not agree.
     """
-    from google.protobuf.message import DecodeError
-
-    try:
-        found = _example_class().FromString(data).features.feature
-    except DecodeError as error:
-        raise ValueError(f"not a serialised tf.train.Example: {error}") from None
+    found = example.parse(data)
     arrays = spec.features()
     record: Record = {}
     for name in (*TEXT_FEATURES, *arrays) if features is None else features:
         if name not in arrays and name not in TEXT_FEATURES:
             raise ValueError(f"these records hold no feature {name!r}; they hold {[*TEXT_FEATURES, *arrays]}")
-        if name not in found or len(found[name].bytes_list.value) != 1:
+        if len(found.get(name, ())) != 1:
             raise ValueError(f"feature {name!r} is missing from the record")
-        value = found[name].bytes_list.value[0]
+        (value,) = found[name]
         if name in TEXT_FEATURES:
-            record[name] = value.decode()
+            record[name] = bytes(value).decode()
             continue
         shape, dtype = arrays[name]
-        row = int(np.prod([size for size in shape if size is not None])) * dtype.itemsize
+        row = math.prod(size for size in shape if size is not None) * dtype.itemsize
         if len(value) % row or (None not in shape and len(value) != row):
             raise ValueError(f"feature {name!r} has {len(value)} bytes, not a whole number of {shape} {dtype}")
-        record[name] = np.frombuffer(value, dtype).reshape([-1 if size is None else size for size in shape])
+        array = np.frombuffer(value, dtype).reshape([-1 if size is None else size for size in shape])
+        array.flags.writeable = False
+        record[name] = array
     _check_aligned(record, spec)
     return record
-
-
-# --- TFRecord files -------------------------------------------------------------------------------------------------
-
-
-class RecordError(ValueError):
-    """A record that cannot be trusted. Attributes: ``path``, ``number`` (from 0, in that file), ``reason``."""
-
-    def __init__(self, path: str | os.PathLike[str], number: int, reason: str):
-        super().__init__(f"{os.fspath(path)}: record {number}: {reason}")
-        self.path, self.number, self.reason = os.fspath(path), number, reason
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path, self.number, self.reason)
-
-
-def _masked_crc(data: bytes) -> int:
-    crc = google_crc32c.value(data)
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def frame_tfrecord(data: bytes) -> bytes:
-    """One serialised record as it stands in a TFRecord file: length and data, each followed by its masked CRC32C."""
-    length = struct.pack("<Q", len(data))
-    return b"".join((length, struct.pack("<I", _masked_crc(length)), data, struct.pack("<I", _masked_crc(data))))
-
-
-def write_tfrecord(path: str | os.PathLike[str], records: Iterable[bytes]) -> int:
-    """Writes serialised records to one TFRecord file (atomically) and returns how many there were."""
-    partial = Path(f"{os.fspath(path)}.partial-{os.getpid()}")
-    count = 0
-    try:
-        with open(partial, "wb") as file:
-            for data in records:
-                file.write(frame_tfrecord(data))
-                count += 1
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return count
-
-
-class TFRecordFile:
-    """Random access over one TFRecord file: an index of offsets, ``os.pread``, and a CRC check of what is read.
-
-    The index is made by walking over the lengths when the object is made; data is read only when asked for. Objects
-    can be pickled (a worker process opens the file anew) and shared by threads.
-
-    Raises:
-        RecordError: when a length is damaged or the file ends inside a record (on construction), or when the data of
-            the record that is read does not match its CRC.
-    """
-
-    _HEADER, _FOOTER = 12, 4
-
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = os.fspath(path)
-        self._descriptor: int | None = None
-        self._offsets, self._lengths = self._index()
-
-    def _index(self) -> tuple[np.ndarray, np.ndarray]:
-        offsets: list[int] = []
-        lengths: list[int] = []
-        size = os.path.getsize(self.path)
-        position = 0
-        with open(self.path, "rb", buffering=self._HEADER) as file:
-            while position < size:
-                file.seek(position)
-                header = file.read(self._HEADER)
-                if len(header) < self._HEADER:
-                    raise RecordError(self.path, len(offsets), "the file ends inside a record's header")
-                if _masked_crc(header[:8]) != struct.unpack("<I", header[8:])[0]:
-                    raise RecordError(self.path, len(offsets), "the CRC of its length does not match")
-                (length,) = struct.unpack("<Q", header[:8])
-                if position + self._HEADER + length + self._FOOTER > size:
-                    raise RecordError(self.path, len(offsets), "the file ends inside the record")
-                offsets.append(position + self._HEADER)
-                lengths.append(length)
-                position += self._HEADER + length + self._FOOTER
-        return np.array(offsets, np.int64), np.array(lengths, np.int64)
-
-    def __len__(self) -> int:
-        return len(self._offsets)
-
-    def __getitem__(self, number: int) -> bytes:
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_RDONLY)
-        length = int(self._lengths[number])
-        # Two reads, because cutting the CRC off one would copy all the rest.
-        data = os.pread(self._descriptor, length, int(self._offsets[number]))
-        crc = os.pread(self._descriptor, self._FOOTER, int(self._offsets[number]) + length)
-        if len(data) != length or len(crc) != self._FOOTER:
-            raise RecordError(self.path, number, "the file ends inside the record")
-        if _masked_crc(data) != struct.unpack("<I", crc)[0]:
-            raise RecordError(self.path, number, "the CRC of its data does not match")
-        return data
-
-    def __iter__(self) -> Iterator[bytes]:
-        return (self[number] for number in range(len(self)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_descriptor": None}
-
-    def close(self) -> None:
-        """Closes the file; the next read opens it again."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def __del__(self) -> None:
-        if getattr(self, "_descriptor", None) is not None:
-            self.close()
 
 
 # --- a folder of records --------------------------------------------------------------------------------------------
@@ -412,6 +282,12 @@ class RecordSource:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def __getitem__(self, index: int) -> Record:
+        # Each array gets memory of its own, where it also starts at a multiple of its items' size.
+        return {name: value if isinstance(value, str) else value.copy() for name, value in self.view(index).items()}
+
+    def view(self, index: int) -> Record:
+        """As ``self[index]``, but arrays lie in memory that this thread's next reading overwrites: for what copies out
+        of them at once, as training's loader does with windows."""
         index = int(index)
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -419,7 +295,7 @@ class RecordSource:
         file = self.files[shard]
         number = index - (int(self._ends[shard - 1]) if shard else 0)
         try:
-            return decode_record(file[number], self.spec, self.features)
+            return decode_record(file.view(number), self.spec, self.features)
         except RecordError:
             raise
         except ValueError as error:

@@ -22,6 +22,7 @@ def test_figures_are_those_of_the_folder(tmp_path, capsys):
     assert found["record_bytes"] == pytest.approx(size / 5)
     assert found["share"] == pytest.approx(found["checked"] / found["raw"])
     assert found["times"] == pytest.approx(found["examples"] / 10) and found["examples"] > 0
+    assert found["times_work"] == pytest.approx(found["examples_work"] / 10)
     assert f"{found['examples']:.0f} examples a second" in capsys.readouterr().out
     paths = [str(path) for path in folder.glob("*.tfrecord*")]
     bench_data.forget(paths)

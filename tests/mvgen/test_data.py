@@ -48,6 +48,24 @@ def test_windows_are_aligned_and_inside(windows: data.Windows) -> None:
         assert (batch["tokens"][:, :, 0] == (2 * first[:, None] + np.arange(20)) % 64).all()
 
 
+def test_examples_are_cut_out_of_their_records_to_the_byte(windows: data.Windows) -> None:
+    """Whole batches against slices of what the record source gives, and one example against its batch."""
+    places = ([5, 2, 5, 6], [3, 0, 20, 15])
+    batch = windows.read(places)
+    for row, (record, start) in enumerate(zip(*places, strict=True)):
+        whole = windows.source[record]
+        for name, array in batch.items():
+            first, last = (2 * start, 2 * start + 20) if name == "tokens" else (start, start + 10)
+            np.testing.assert_array_equal(array[row], whole[name][first:last])
+    assert batch["flow"].dtype == np.float16 and batch["tokens"].dtype == np.int32
+    for name, array in windows.first(2).items():
+        np.testing.assert_array_equal(array, batch[name][1])
+    # Nothing of it lies in memory that the next reading overwrites.
+    kept = {name: array.copy() for name, array in batch.items()}
+    windows.read(([0, 3], [0, 0]))
+    assert all(np.array_equal(array, kept[name]) for name, array in batch.items())
+
+
 def test_each_round_uses_every_record_once_with_new_windows(windows: data.Windows) -> None:
     seen = take(windows, 25)  # 100 examples: 20 rounds of 5 records
     rounds = [seen[i : i + 5] for i in range(0, 100, 5)]
