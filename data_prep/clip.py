@@ -165,8 +165,7 @@ class ClipProcessor:
             OSError: the cache cannot be written because the disk is full or read-only.
         """
         try:
-            self._check_place(clip)
-            return self._process(self._joined(clip))
+            return self._process(clip)
         except UserError as error:
             # The manifest names the file already.
             reason = " ".join(str(error).removeprefix(str(clip.path)).lstrip(": ").split())
@@ -199,16 +198,28 @@ class ClipProcessor:
             self.cache.keep(place, lambda path: join(clip.path, sound, path))
         return dataclasses.replace(clip, path=place, sound=None)
 
-    def _process(self, clip: Clip) -> dict[str, Any]:
-        settings = self.settings
-        info = probe(clip.path, settings.max_pixels)
+    def admit(self, clip: Clip) -> tuple[Clip, str]:
+        """A clip as one file with picture and sound, and the hash of its contents.
+
+        Raises:
+            UserError: it is not worth decoding: it leads out of its folder, is no video, lacks picture or sound, or is
+                beyond a limit.
+        """
+        self._check_place(clip)
+        clip = self._joined(clip)
+        info = probe(clip.path, self.settings.max_pixels)
         if not info.has_picture or not info.has_sound:
             raise UserError(f"has no {'sound' if info.has_picture else 'picture'}")
         # Not by the stated duration, which may be wrong either way.
         content = file_hash(clip.path)
         seconds = self._span(clip.path, content)
-        if seconds > settings.max_seconds:
-            raise UserError(f"its {float(seconds):.1f} s are over the limit of {settings.max_seconds:g} s")
+        if seconds > self.settings.max_seconds:
+            raise UserError(f"its {float(seconds):.1f} s are over the limit of {self.settings.max_seconds:g} s")
+        return clip, content
+
+    def _process(self, clip: Clip) -> dict[str, Any]:
+        settings = self.settings
+        clip, content = self.admit(clip)
         frames, _ = self.picture.extract(clip.path, content, self.cache)
         tokens = self._tokens(clip.path, content, len(frames))
         covered = len(tokens) // tokens_of(1)
@@ -251,7 +262,8 @@ class ClipProcessor:
                 f"under the limit of {self.settings.min_seconds:g} s"
             )
 
-    def _token_place(self, content: str) -> Path:
+    def token_place(self, content: str) -> Path:
+        """Where the cache keeps the tokens of these contents."""
         settings = {"codec": self.settings.codec_sha256, "segment_frames": self.settings.segment_frames}
         return self.cache.place(content, "tokens", settings, ".npy")
 
@@ -264,16 +276,24 @@ class ClipProcessor:
         return self.cache.place(content, "standard", settings, ".mp4")
 
     def _tokens(self, path: Path, content: str, picture_frames: int) -> np.ndarray:
-        """Codes of all segments, one after another, int16 ``[2T, K]``; T: whole frames that picture and sound cover.
-
-        Each segment is encoded by itself: the codec is not causal, and a record must be what encoding its own sound
-        gives.
-        """
-        place = self._token_place(content)
-        settings = self.settings
+        """Codes of all segments, one after another, int16 ``[2T, K]``; T: whole frames that picture and sound cover."""
+        place = self.token_place(content)
         tokens = self.cache.array(place)
-        if tokens is not None:
-            return tokens
+        if tokens is None:
+            stretches = self.stretches(path, picture_frames)
+            tokens = np.concatenate([self.tokens.extract(stretch) for stretch in stretches])
+            self.cache.keep_array(place, tokens)
+        return tokens
+
+    def stretches(self, path: Path, picture_frames: int) -> list[np.ndarray]:
+        """The sound of each segment, float32 ``[n]`` at 32 kHz.
+
+        Each is encoded by itself: the codec is not causal, and a record must be what encoding its own sound gives.
+
+        Raises:
+            UserError: the sound is none that can be used, or too short.
+        """
+        settings = self.settings
         sound, rate = native_sound(path)
         if not settings.min_sample_rate <= rate <= settings.max_sample_rate:
             limits = f"{settings.min_sample_rate} to {settings.max_sample_rate}"
@@ -285,14 +305,8 @@ class ClipProcessor:
         covered = min(picture_frames, whole_frames(Fraction(len(sound), rate) + COVER_GRACE))
         self._check_length(covered)
         sound = resample(sound, rate, CODEC_SAMPLE_RATE)
-        tokens = np.concatenate(
-            [
-                self.tokens.extract(self._stretch(sound, first, end))
-                for first, end in segments_of(covered, settings.segment_frames)
-            ]
-        )
-        self.cache.keep_array(place, tokens)
-        return tokens
+        segments = segments_of(covered, settings.segment_frames)
+        return [self._stretch(sound, first, end) for first, end in segments]
 
     @staticmethod
     def _stretch(sound: np.ndarray, first: int, end: int) -> np.ndarray:

@@ -150,6 +150,8 @@ def convert(
     started = time.monotonic()
     clips = find_clips(source, config.single_parts)
     settings = Settings.from_config(config)
+    if config.clips_together < 0:
+        raise UserError(f"config.clips_together is {config.clips_together}; it must be 0 (as fits) or more")
     with replacing_folder(out) as folder:
         known = _repeated(clips)
         cache = os.path.abspath(cache)
@@ -162,7 +164,7 @@ def convert(
 
             local = is_local(pipeline_options(beam_options))
         spec = (
-            _process_here(clips, known, settings, cache, workers, strict)
+            _process_here(clips, known, settings, cache, workers, config.clips_together, strict)
             if local
             else ClipProcessor(settings, cache).spec
         )
@@ -170,7 +172,15 @@ def convert(
 
         items = [(number, clip, known.get(number)) for number, clip in enumerate(clips)]
         outcomes = run_pipeline(
-            items, folder, settings, cache, spec, config.test_percent, config.shards, pipeline_options(beam_options)
+            items,
+            folder,
+            settings,
+            cache,
+            spec,
+            config.test_percent,
+            config.shards,
+            pipeline_options(beam_options),
+            config.clips_together,
         )
         _require(clips, outcomes, strict)
         lines = []
@@ -200,11 +210,17 @@ def _repeated(clips: list[Clip]) -> dict[int, Outcome]:
 
 
 def _process_here(
-    clips: list[Clip], known: dict[int, Outcome], settings: Settings, cache: str, workers: int, strict: bool
+    clips: list[Clip],
+    known: dict[int, Outcome],
+    settings: Settings,
+    cache: str,
+    workers: int,
+    together: int,
+    strict: bool,
 ) -> RecordSpec:
     """Processes all clips whose outcome is not known with a pool of processes; adds to ``known``."""
     numbers = [number for number in range(len(clips)) if number not in known]
-    results = Workers(settings, cache, workers).run([clips[number] for number in numbers])
+    results = Workers(settings, cache, workers, together).run([clips[number] for number in numbers])
     spec = next(results)
     assert isinstance(spec, RecordSpec)
     with tqdm(total=len(clips), initial=len(known), desc="convert", unit="clip") as bar:

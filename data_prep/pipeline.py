@@ -24,6 +24,7 @@ logging.disable(logging.NOTSET)
 
 from data_prep.clip import ClipProcessor, Settings  # noqa: E402
 from data_prep.manifest import Clip  # noqa: E402
+from data_prep.together import process_together  # noqa: E402
 from data_prep.write import SPLITS, shard_name, split_of  # noqa: E402
 from mvgen.errors import UserError  # noqa: E402
 from mvgen.records import RecordSpec, encode_record  # noqa: E402
@@ -44,11 +45,16 @@ class _OnWorker(beam.DoFn):
 
 
 class Process(_OnWorker):
-    """Items to (number, clip, outcome), with the outcome found out where it is not known."""
+    """Lists of items to (number, clip, outcome) each, with the outcome found out where it is not known."""
 
-    def process(self, item: Item) -> Iterator[tuple[int, Clip, Outcome]]:
-        number, clip, outcome = item
-        yield number, clip, self._processor.process(clip) if outcome is None else outcome
+    def process(self, items: list[Item]) -> Iterator[tuple[int, Clip, Outcome]]:
+        unknown = [clip for _, clip, outcome in items if outcome is None]
+        if len(unknown) > 1:
+            found = iter(process_together(self._processor, unknown))
+        else:
+            found = iter([self._processor.process(clip) for clip in unknown])
+        for number, clip, outcome in items:
+            yield number, clip, next(found) if outcome is None else outcome
 
 
 class MakeRecord(_OnWorker):
@@ -119,8 +125,9 @@ def run_pipeline(
     test_percent: float,
     shards: int,
     options: PipelineOptions,
+    together: int = 1,
 ) -> dict[int, Outcome]:
-    """Writes the shards of all splits into ``folder``.
+    """Writes the shards of all splits into ``folder``; workers take so many clips ``together`` at most (0 as 1).
 
     Returns:
         The outcome of each item, by its number.
@@ -134,6 +141,7 @@ def run_pipeline(
             pipeline
             | "Clips" >> beam.Create(items)
             | "Spread" >> beam.Reshuffle()
+            | "Together" >> beam.BatchElements(max_batch_size=max(1, together))
             | "Process" >> beam.ParDo(Process(settings, cache_folder))
         )
         _ = done | "Lines" >> beam.Map(_line) | "WriteLines" >> beam.io.WriteToText(str(stage / "outcomes"))

@@ -23,6 +23,7 @@ from typing import Any
 from data_prep.clip import ClipProcessor, Settings
 from data_prep.manifest import Clip
 from data_prep.standardise import stop_ffmpeg
+from data_prep.together import GROUP, process_together
 from mvgen.errors import UserError
 from mvgen.records import RecordSpec
 
@@ -53,22 +54,34 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _process(clip: Clip) -> Outcome:
-    """The clip's outcome, with ``wall_seconds`` and ``work_seconds`` (CPU time, that of ffmpeg too) that it took."""
+def _process(clips: list[Clip]) -> list[Outcome]:
+    """The clips' outcomes, each with its share of the time that they took together: ``wall_seconds`` and
+    ``work_seconds`` (CPU time, that of ffmpeg too)."""
     began, began_work = time.monotonic(), sum(os.times()[:4])
-    # Ends the process from outside Python: a decoder that hangs never comes back to it.
     with open(os.devnull, "w") as nowhere:
-        faulthandler.dump_traceback_later(_processor.settings.max_processing_seconds, exit=True, file=nowhere)
+
+        def watch() -> None:
+            # Ends the process from outside Python: a decoder that hangs never comes back to it.
+            faulthandler.dump_traceback_later(_processor.settings.max_processing_seconds, exit=True, file=nowhere)
+
+        watch()
         try:
-            outcome = _processor.process(clip)
-            wall, work = time.monotonic() - began, sum(os.times()[:4]) - began_work
-            return {**outcome, "wall_seconds": wall, "work_seconds": work}
+            if len(clips) == 1:
+                outcomes = [_processor.process(clips[0])]
+            else:
+                outcomes = process_together(_processor, clips, watch)
         finally:
             faulthandler.cancel_dump_traceback_later()
+    wall, work = time.monotonic() - began, sum(os.times()[:4]) - began_work
+    share = {"wall_seconds": wall / len(clips), "work_seconds": work / len(clips)}
+    return [{**outcome, **share} for outcome in outcomes]
 
 
-def _spec() -> RecordSpec:
-    return _processor.spec
+def _ready() -> tuple[RecordSpec, bool]:
+    """The spec of the records, which loads the networks, and whether they are on a GPU."""
+    import torch
+
+    return _processor.spec, torch.cuda.is_available()
 
 
 class Workers:
@@ -76,9 +89,11 @@ class Workers:
 
     Args:
         count: processes; 0 for one a core.
+        together: clips that a process takes together (:mod:`data_prep.together`); 0 for one, or many on a GPU.
     """
 
-    def __init__(self, settings: Settings, cache_folder: str, count: int = 0):
+    def __init__(self, settings: Settings, cache_folder: str, count: int = 0, together: int = 0):
+        self._together = together
         self._arguments = (settings, cache_folder)
         self._count = count or len(os.sched_getaffinity(0))
         # Forked from a server that has loaded torch and nothing else: the long import is paid once, and no thread or
@@ -102,38 +117,42 @@ class Workers:
         Raises:
             UserError: the codec cannot be loaded. OSError: the disk is full.
         """
-        waiting = deque(enumerate(clips))
-        told = False
+        waiting = deque(range(len(clips)))
+        told, together = False, self._together
         while waiting or not told:
             fallen: list[int] = []
             with self._pool(max(1, min(self._count, len(waiting)))) as pool:
                 if not told:
                     try:
-                        yield pool.submit(_spec).result()
+                        spec, on_gpu = pool.submit(_ready).result()
                     except BrokenProcessPool:
                         raise UserError("a worker process fell while it loaded the codec; is there memory for "
                                         "--workers so many?") from None  # fmt: skip
+                    together = together or (GROUP if on_gpu else 1)
                     told = True
-                flying: dict[Future[Outcome], int] = {}
+                    yield spec
+                flying: dict[Future[list[Outcome]], list[int]] = {}
                 while (waiting or flying) and not fallen:
                     # Two for each process, so that none waits; no more, so that few fall with one that falls.
                     while waiting and len(flying) < 2 * self._count:
-                        number, clip = waiting.popleft()
+                        # Towards the end smaller groups, so that all processes have some.
+                        size = min(together, -(-len(waiting) // self._count))
+                        numbers = [waiting.popleft() for _ in range(size)]
                         try:
-                            flying[pool.submit(_process, clip)] = number
+                            flying[pool.submit(_process, [clips[number] for number in numbers])] = numbers
                         except BrokenProcessPool:
-                            fallen.append(number)
+                            fallen += numbers
                             break
                     for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                        number = flying.pop(future)
+                        numbers = flying.pop(future)
                         try:
-                            outcome = future.result()
+                            outcomes = future.result()
                         except BrokenProcessPool:
-                            fallen.append(number)
+                            fallen += numbers
                         else:
-                            yield number, outcome
+                            yield from zip(numbers, outcomes, strict=True)
                 if fallen:
-                    fallen += flying.values()
+                    fallen += (number for numbers in flying.values() for number in numbers)
             for number in sorted(fallen):
                 yield number, self._alone(clips[number])
 
@@ -142,7 +161,7 @@ class Workers:
         limit = self._arguments[0].max_processing_seconds
         with self._pool(1) as pool:
             try:
-                return pool.submit(_process, clip).result()
+                return pool.submit(_process, [clip]).result()[0]
             except BrokenProcessPool:
                 if time.monotonic() - began >= limit:
                     reason = f"takes longer than the limit of {limit:g} s to process"

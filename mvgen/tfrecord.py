@@ -124,7 +124,7 @@ class TFRecordFile:
         buffer = _buffer(length + self._FOOTER)
         filled = 0
         while filled < len(buffer):
-            count = os.preadv(self._descriptor, [memoryview(buffer)[filled:]], int(self._offsets[number]) + filled)
+            count = os.preadv(self._descriptor, [buffer[filled:].data], int(self._offsets[number]) + filled)
             if not count:
                 raise RecordError(self.path, number, "the file ends inside the record")
             filled += count

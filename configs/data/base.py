@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
     config.flow_method = "dis"  # dis, farneback, raft (needs torchvision) or raft:FILE (its weights)
     config.semantic = "none"  # embeddings of the frames: clip, siglip2, dinov2, dinov3, a folder or hub name; or none
     config.autoencoder = "none"  # latents for pixels: taesd, taesd3, taef1, sd_vae, a folder or hub name; or none
+    config.clips_together = 0  # clips whose sounds and frames share the networks' batches; 0: 16 on a GPU, else 1
     config.single_parts = False  # of URMP: a clip for each player, with that player's sound and notes alone
     config.segment_seconds = 10.0  # a longer clip becomes several records of equal length, none longer than this
     config.test_percent = 10.0  # share of sources (by hash of their id) that go to the test split

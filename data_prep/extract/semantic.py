@@ -10,10 +10,11 @@ torchvision, which does not load beside every PyTorch.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from functools import cached_property
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -50,6 +51,8 @@ MEANS |= {"siglip": ((0.5,) * 3, (0.5,) * 3), "dino": ((0.485, 0.456, 0.406), (0
 """Mean and deviation of each family's training pictures, for models that come without ``preprocessor_config.json``."""
 BATCH = 64
 """Frames that go through the network together."""
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def encoder_hash(name: str) -> str:
@@ -188,35 +191,76 @@ class SemanticExtractor:
         Raises:
             UserError: there is no picture, or none that can be decoded.
         """
-        place = cache.place(content, "semantic", self._settings, ".npy")
+        place = self._place(content, cache)
         kept = cache.array(place)
         if kept is None:
-            kept = self._of_file(path)
+            numbers: list[int] = []
+            pictures = ((content, picture) for picture in self._new_pictures(path, numbers))
+            kept = self._of_frames([embedding for _, embedding in self._stream(pictures)], numbers)
             cache.keep_array(place, kept)
         return kept
+
+    def keep_many(self, files: Iterable[tuple[Path, str]], cache: Cache) -> None:
+        """Brings the embeddings of several files into the cache, in batches that run on from file to file.
+
+        A file that cannot be read to its end is left out; :meth:`extract` says why.
+
+        Args:
+            files: (path, hash of its bytes) as for :meth:`extract`; each is read when its turn comes.
+
+        Raises:
+            OSError: the cache cannot be written because the disk is full or read-only.
+        """
+        numbers: dict[str, list[int]] = {}
+        read: set[str] = set()
+
+        def pictures() -> Iterator[tuple[str, np.ndarray]]:
+            for path, content in files:
+                if content in numbers or cache.array(self._place(content, cache)) is not None:
+                    continue
+                try:
+                    for picture in self._new_pictures(path, numbers.setdefault(content, [])):
+                        yield content, picture
+                except Exception:  # whatever a decoder meets, the other files go on
+                    continue
+                read.add(content)
+
+        # A group ends when the next file's first result has come, thus after its own file has been read.
+        for content, group in groupby(self._stream(pictures()), key=lambda result: result[0]):
+            embeddings = [embedding for _, embedding in group]
+            if content in read:
+                cache.keep_array(self._place(content, cache), self._of_frames(embeddings, numbers[content]))
+
+    def _place(self, content: str, cache: Cache) -> Path:
+        return cache.place(content, "semantic", self._settings, ".npy")
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
         height, width = self.frame_size
         return {"weights": encoder_hash(self.encoder), "aspect": [height, width], "processing": self._processing}
 
-    def _of_file(self, path: Path) -> np.ndarray:
-        # A frame that repeats the one before (a film of 60 frames a second told as 25, a still) costs nothing.
-        numbers: list[int] = []
-        found: list[np.ndarray] = []
-        waiting: list[np.ndarray] = []
+    def _stream(self, pictures: Iterable[tuple[Key, np.ndarray]]) -> Iterator[tuple[Key, np.ndarray]]:
+        """(key, picture) to (key, embedding float16 ``[D]``), in the same order, in full batches but for the last."""
+        source = iter(pictures)
+        while batch := list(islice(source, BATCH)):
+            embeddings = self.embed(np.stack([picture for _, picture in batch]))
+            yield from zip([key for key, _ in batch], embeddings, strict=True)
+
+    def _of_frames(self, embeddings: list[np.ndarray], numbers: list[int]) -> np.ndarray:
+        """float16 ``[T, D]`` from the embeddings of new pictures, and which of them each frame shows."""
+        return np.stack(embeddings)[numbers] if embeddings else np.zeros((0, self.dim), np.float16)
+
+    def _new_pictures(self, path: Path, numbers: list[int]) -> Iterator[np.ndarray]:
+        """The encoder's pictures without those that repeat the one before (a still, a film told at fewer frames).
+
+        Appends to ``numbers``, for every frame of the file, which of the pictures it shows.
+        """
+        count = 0
         for picture, is_new in self._pictures(path):
+            count += is_new
+            numbers.append(count - 1)
             if is_new:
-                waiting.append(picture)
-            numbers.append(len(found) * BATCH + len(waiting) - 1)
-            if len(waiting) == BATCH:
-                found.append(self.embed(np.stack(waiting)))
-                waiting.clear()
-        if waiting:
-            found.append(self.embed(np.stack(waiting)))
-        if not found:
-            return np.zeros((0, self.dim), np.float16)
-        return np.concatenate(found)[numbers]
+                yield picture
 
     def _pictures(self, path: Path) -> Iterator[tuple[np.ndarray, bool]]:
         """The encoder's pictures, uint8 ``[S, S, 3]``, and whether each differs from the one before."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Hashable, Iterable, Iterator
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,12 @@ HUB = {"encodec_32khz": "facebook/encodec_32khz"}
 """Presets that transformers fetches, or finds among what it has fetched."""
 SAMPLES_PER_TOKEN = CODEC_SAMPLE_RATE // TOKEN_RATE
 """640."""
+BATCH = 32
+"""Stretches of sound that go through the codec together, where several do."""
+WAITING = 4 * BATCH
+"""Stretches that wait for others of their length at most, over all lengths (of 10 s: 164 MB)."""
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def codec_location(name: str) -> str:
@@ -125,18 +132,55 @@ class TokenExtractor:
         Raises:
             ValueError: the sound is empty, not one-dimensional, or holds numbers that are not finite.
         """
+        _check(sound)
+        return self._encode(sound[None])[0]
+
+    def extract_many(
+        self, sounds: Iterable[tuple[Key, np.ndarray]], batch: int = BATCH
+    ) -> Iterator[tuple[Key, np.ndarray]]:
+        """Codes of many stretches of sound, those of one length together, each as :meth:`extract` gives them.
+
+        Only of one length: the codec looks to both sides, so that filling up a shorter one would change its last
+        codes. Results come in the order in which batches fill, whatever the order of ``sounds``, which is read as they
+        are needed.
+
+        Args:
+            sounds: (any key, float32 ``[n]``) as for :meth:`extract`.
+            batch: how many together at most.
+
+        Yields:
+            (key, int16 ``[ceil(n / 640), codebooks]``).
+
+        Raises:
+            ValueError: as :meth:`extract`.
+        """
+        waiting: dict[int, list[tuple[Key, np.ndarray]]] = {}
+        for key, sound in sounds:
+            _check(sound)
+            waiting.setdefault(len(sound), []).append((key, sound))
+            full = [length for length, group in waiting.items() if len(group) == batch]
+            if not full and sum(map(len, waiting.values())) >= WAITING:
+                full = [max(waiting, key=lambda length: len(waiting[length]))]
+            for length in full:
+                yield from self._together(waiting.pop(length))
+        for group in waiting.values():
+            yield from self._together(group)
+
+    def _together(self, group: list[tuple[Key, np.ndarray]]) -> Iterator[tuple[Key, np.ndarray]]:
+        yield from zip([key for key, _ in group], self._encode(np.stack([sound for _, sound in group])), strict=True)
+
+    def _encode(self, sounds: np.ndarray) -> np.ndarray:
+        """float32 ``[batch, n]`` to int16 ``[batch, ceil(n / 640), codebooks]``."""
         import torch
 
-        if sound.ndim != 1 or not len(sound) or not np.isfinite(sound).all():
-            raise ValueError("sound must be [n], n > 0, and finite")
-        samples = torch.from_numpy(np.array(sound, np.float32))[None, None].to(self._model.device)
+        samples = torch.from_numpy(np.array(sounds, np.float32))[:, None].to(self._model.device)
         with torch.inference_mode():
             # The highest bandwidth: every codebook there is.
             encoded = self._model.encode(samples, bandwidth=self._model.config.target_bandwidths[-1])
         codes = encoded.audio_codes  # [chunks, batch, codebooks, time]
         if codes.shape[0] != 1:
             raise UserError(f"codec {self.codec!r} cuts sound into chunks of its own, which the clock forbids")
-        return np.ascontiguousarray(codes[0, 0].cpu().numpy().T).astype(np.int16)
+        return np.ascontiguousarray(codes[0].transpose(1, 2).cpu().numpy()).astype(np.int16)
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         """The sound that codes stand for.
@@ -153,3 +197,8 @@ class TokenExtractor:
         with torch.inference_mode():
             sound = self._model.decode(codes, [None]).audio_values
         return sound[0, 0].float().cpu().numpy()
+
+
+def _check(sound: np.ndarray) -> None:
+    if sound.ndim != 1 or not len(sound) or not np.isfinite(sound).all():
+        raise ValueError("sound must be [n], n > 0, and finite")

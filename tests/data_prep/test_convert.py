@@ -244,10 +244,11 @@ class Bomb:
         os._exit(9)
 
 
-def test_a_clip_that_brings_its_process_down_is_refused_alone(made):
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_clip_that_brings_its_process_down_is_refused_alone(made, together):
     inputs, _, cache = made
     good = Clip("good", inputs / "pair_a.mp4", "a")
-    workers = Workers(Settings.from_config(small_config()), str(cache), 2)
+    workers = Workers(Settings.from_config(small_config()), str(cache), 1 if together > 1 else 2, together)
     spec, *results = workers.run([good, Clip("bomb", Bomb(), "b"), Clip("again", inputs / "pair_a.mp4", "c")])
     assert spec.codebooks == 4
     told = {number: (outcome["status"], outcome["reason"]) for number, outcome in results}
@@ -271,7 +272,7 @@ def test_the_pipeline_alone_makes_the_same_records(made, tmp_path):
     clips = find_clips(inputs)[:3]
     items = [(number, clip, None) for number, clip in enumerate(clips)]
     spec = RecordSource(out, "train").spec
-    outcomes = run_pipeline(items, tmp_path, settings, str(cache), spec, 10.0, 4, pipeline_options([]))
+    outcomes = run_pipeline(items, tmp_path, settings, str(cache), spec, 10.0, 4, pipeline_options([]), together=2)
     assert {number: outcome["status"] for number, outcome in outcomes.items()} == dict.fromkeys(range(3), "used")
     shards = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert shards == {path.name: path.read_bytes() for path in out.iterdir() if ".tfrecord-" in path.name}
