@@ -6,12 +6,13 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+AUDIOCRAFT := .venv-audiocraft
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup setup-audiocraft demo test lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything in it (once)
 
@@ -25,6 +26,20 @@ $(READY): setup.py constraints.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps tinysoundfont
 	@touch $@
 
+setup-audiocraft: $(AUDIOCRAFT)/.ready ## make .venv-audiocraft: data_prep with audiocraft's codecs (once)
+
+# audiocraft and two libraries that it wants pin versions that fight everything else: they come without what they ask for.
+$(AUDIOCRAFT)/.ready: setup.py constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed (make setup-audiocraft PYTHON=...)" >&2; exit 1; }
+	@echo "setting up $(AUDIOCRAFT) (some minutes, about 4 GB)"
+	@test -x $(AUDIOCRAFT)/bin/python || $(PYTHON) -m venv $(AUDIOCRAFT)
+	@$(AUDIOCRAFT)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[audiocraft,dev]'
+	@$(AUDIOCRAFT)/bin/python -m pip install -q --disable-pip-version-check --no-deps \
+		audiocraft==1.3.0 torchaudio==2.11.0 xformers==0.0.35
+	@# Its compiled parts want CUDA's libraries; audiocraft's codecs use none of them.
+	@rm -f $(AUDIOCRAFT)/lib/python3*/site-packages/torchaudio/lib/*.so
+	@touch $@
+
 demo: setup ## the main job on Recital: compose, train, generate both ways, score (runs/demo/report.html)
 	@$(BIN)/python demo/run.py --out runs/demo
 
@@ -35,6 +50,6 @@ lint: setup ## ruff and mypy
 test: lint ## lint, then all tests
 	@$(BIN)/python -m pytest -x -q -n auto --dist loadfile --durations=15
 
-clean: ## remove .venv, caches and build outputs (runs/ stays)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove both environments, caches and build outputs (runs/ stays)
+	rm -rf $(VENV) $(AUDIOCRAFT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

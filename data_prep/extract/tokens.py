@@ -1,7 +1,8 @@
-"""Audio tokens: EnCodec's codes, through transformers.
+"""Audio tokens: EnCodec's codes, through transformers or audiocraft.
 
 One code path loads every preset: ``encodec_tiny`` from the package, ``encodec_32khz`` (the codec of MusicGen, from its
-hub; its weights are CC-BY-NC-4.0), or any folder or hub name in transformers' format.
+hub; its weights are CC-BY-NC-4.0), or any folder or hub name in transformers' format. ``audiocraft:NAME`` is read by
+audiocraft instead (:mod:`data_prep.extract.audiocraft`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from data_prep.extract.audiocraft import audiocraft_hash, is_audiocraft, load_audiocraft
 from data_prep.extract.weights import ready
 from mvgen.clock import CODEC_SAMPLE_RATE, TOKEN_RATE
 from mvgen.errors import UserError
@@ -47,6 +49,8 @@ def weights_hash(name: str) -> str:
     Raises:
         UserError: there is no such file.
     """
+    if is_audiocraft(name):
+        return audiocraft_hash(name)
     location = codec_location(name)
     if os.path.isdir(location):
         path = Path(location) / "model.safetensors"
@@ -73,6 +77,43 @@ def _not_found(name: str, error: Exception) -> str:
     )
 
 
+class _Transformers:
+    """An EnCodec of transformers with the methods of audiocraft's ``CompressionModel`` that are called here."""
+
+    def __init__(self, name: str, device: str | None):
+        import torch
+        from transformers import EncodecModel
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()  # the progress bars and advice of a library are not ours to print
+        logging.disable_progress_bar()
+        try:
+            model = EncodecModel.from_pretrained(codec_location(name), dtype=torch.float32)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(_not_found(name, error)) from None
+        self._name, self._model = name, ready(model, device)
+        config = model.config
+        self.sample_rate, self.channels = int(config.sampling_rate), int(config.audio_channels)
+        self.frame_rate = self.sample_rate / float(np.prod(config.upsampling_ratios))
+        self.cardinality = int(config.codebook_size)
+
+    def parameters(self) -> Any:
+        return self._model.parameters()
+
+    def encode(self, samples: Any) -> tuple[Any, Any]:
+        """Sound ``[batch, 1, n]`` to codes ``[batch, codebooks, time]`` and no scale."""
+        # The highest bandwidth: every codebook there is.
+        encoded = self._model.encode(samples, bandwidth=self._model.config.target_bandwidths[-1])
+        codes = encoded.audio_codes  # [chunks, batch, codebooks, time]
+        if codes.shape[0] != 1:
+            raise UserError(f"codec {self._name!r} cuts sound into chunks of its own, which the clock forbids")
+        return codes[0], None
+
+    def decode(self, codes: Any) -> Any:
+        """Codes ``[batch, codebooks, time]`` to sound ``[batch, 1, n]``."""
+        return self._model.decode(codes[None], [None]).audio_values
+
+
 class TokenExtractor:
     """Sound to codes. Pickles by name; the weights are loaded on first use, in the process that uses them.
 
@@ -90,25 +131,14 @@ class TokenExtractor:
 
     @cached_property
     def _model(self) -> Any:
-        import torch
-        from transformers import EncodecModel
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()  # the progress bars and advice of a library are not ours to print
-        logging.disable_progress_bar()
-        location = codec_location(self.codec)
-        try:
-            model = EncodecModel.from_pretrained(location, dtype=torch.float32)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(_not_found(self.codec, error)) from None
-        config = model.config
-        rate = config.sampling_rate / float(np.prod(config.upsampling_ratios))
-        if config.sampling_rate != CODEC_SAMPLE_RATE or rate != TOKEN_RATE or config.audio_channels != 1:
+        load = load_audiocraft if is_audiocraft(self.codec) else _Transformers
+        model = load(self.codec, self._device)
+        if (model.sample_rate, model.frame_rate, model.channels) != (CODEC_SAMPLE_RATE, TOKEN_RATE, 1):
             raise UserError(
-                f"codec {self.codec!r} works at {config.sampling_rate} Hz, {rate:g} tokens a second and "
-                f"{config.audio_channels} channels; the clock needs {CODEC_SAMPLE_RATE} Hz, {TOKEN_RATE} and 1"
+                f"codec {self.codec!r} works at {model.sample_rate} Hz, {model.frame_rate:g} tokens a second and "
+                f"{model.channels} channels; the clock needs {CODEC_SAMPLE_RATE} Hz, {TOKEN_RATE} and 1"
             )
-        return ready(model, self._device)
+        return model
 
     @cached_property
     def codebooks(self) -> int:
@@ -118,7 +148,7 @@ class TokenExtractor:
     @property
     def codebook_size(self) -> int:
         """Entries of a codebook."""
-        return int(self._model.config.codebook_size)
+        return int(self._model.cardinality)
 
     def extract(self, sound: np.ndarray) -> np.ndarray:
         """Codes of one stretch of sound.
@@ -173,14 +203,17 @@ class TokenExtractor:
         """float32 ``[batch, n]`` to int16 ``[batch, ceil(n / 640), codebooks]``."""
         import torch
 
-        samples = torch.from_numpy(np.array(sounds, np.float32))[:, None].to(self._model.device)
+        samples = torch.from_numpy(np.array(sounds, np.float32))[:, None]
         with torch.inference_mode():
-            # The highest bandwidth: every codebook there is.
-            encoded = self._model.encode(samples, bandwidth=self._model.config.target_bandwidths[-1])
-        codes = encoded.audio_codes  # [chunks, batch, codebooks, time]
-        if codes.shape[0] != 1:
-            raise UserError(f"codec {self.codec!r} cuts sound into chunks of its own, which the clock forbids")
-        return np.ascontiguousarray(codes[0].transpose(1, 2).cpu().numpy()).astype(np.int16)
+            codes, scale = self._model.encode(samples.to(self._place))
+        if scale is not None:
+            raise UserError(f"codec {self.codec!r} keeps the loudness outside its codes; records have no place for it")
+        return np.ascontiguousarray(codes.transpose(1, 2).cpu().numpy()).astype(np.int16)
+
+    @property
+    def _place(self) -> Any:
+        """The device that the weights are on."""
+        return next(iter(self._model.parameters())).device
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         """The sound that codes stand for.
@@ -193,9 +226,9 @@ class TokenExtractor:
         """
         import torch
 
-        codes = torch.from_numpy(np.array(tokens.T, np.int64))[None, None].to(self._model.device)
+        codes = torch.from_numpy(np.array(tokens.T, np.int64))[None].to(self._place)
         with torch.inference_mode():
-            sound = self._model.decode(codes, [None]).audio_values
+            sound = self._model.decode(codes)
         return sound[0, 0].float().cpu().numpy()
 
 

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -66,3 +67,10 @@ def test_codecs_that_do_not_fit(tmp_path, monkeypatch):
     (folder / "config.json").write_text(json.dumps({**config, "sampling_rate": 24_000}))
     with pytest.raises(UserError, match="the clock needs 32000 Hz"):
         TokenExtractor(str(folder)).extract(np.zeros(1280, np.float32))
+
+
+def test_audiocraft_is_asked_for_where_it_is_not(monkeypatch):
+    monkeypatch.setitem(sys.modules, "audiocraft", None)
+    for codec in ("audiocraft:debug", "audiocraft:" + codec_location("encodec_tiny")):
+        with pytest.raises(UserError, match="needs audiocraft, which does not load here .*make setup-audiocraft"):
+            TokenExtractor(codec).extract(np.zeros(1280, np.float32))
