@@ -22,6 +22,7 @@ import pretty_midi
 
 from data_prep.recital.film import camera_knots, frames_of, places
 from data_prep.recital.play import play_stereo
+from data_prep.recital.rounds import shown_instead
 from data_prep.recital.score import Score
 
 FRAME_RATES = tuple(Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"))
@@ -53,6 +54,11 @@ def medium_of(score: Score) -> Medium:
     )
 
 
+def recorded(score: Score, times: np.ndarray) -> np.ndarray:
+    """What frames of these moments (seconds, ``[T]``) show: these, or in the round ``dropped`` some older ones."""
+    return shown_instead(times, score.rng("dropped")) if score.unseen == "dropped" else times
+
+
 def write_clip(score: Score, folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Records a performance: ``CLIP_ID.mp4`` and ``CLIP_ID.mid`` in ``folder``, complete or not at all.
 
@@ -67,7 +73,7 @@ def write_clip(score: Score, folder: str | os.PathLike[str]) -> dict[str, Any]:
     # The picture covers the sound to its end, with a part of a frame more where the rate does not divide it.
     frames = math.ceil(Fraction(score.seconds).limit_denominator(10**6) * medium.frame_rate)
     # A frame shows the middle of the time for which it stands.
-    times = (np.arange(frames) + 0.5) / float(medium.frame_rate)
+    times = recorded(score, (np.arange(frames) + 0.5) / float(medium.frame_rate))
     sound = play_stereo(score, medium.sample_rate)
     if medium.channels == 1:
         sound = sound.mean(axis=1, keepdims=True, dtype=np.float32)
@@ -171,6 +177,8 @@ def manifest_line(score: Score, path: str | None) -> dict[str, Any]:
             "camera": [[round(float(value), 6) for value in knot] for knot in camera_knots(score)],
         },
     }
+    if score.unseen:
+        line["round"] = score.unseen
     if path is not None:
         line["path"] = path
     return line

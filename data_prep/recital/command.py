@@ -6,6 +6,7 @@ import argparse
 import os
 
 from data_prep.recital.make import Programme, make_records, make_videos
+from data_prep.recital.rounds import ROUNDS
 from data_prep.recital.score import INSTRUMENTS, check_instrument
 from mvgen.errors import UserError
 
@@ -26,6 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"which take turns (default {','.join(INSTRUMENTS)})",
     )
     parser.add_argument("--seconds", type=float, default=6.0, help="length of each clip (default 6)")
+    parser.add_argument(
+        "--round",
+        choices=tuple(ROUNDS),
+        default="",
+        dest="unseen",
+        help="the same clips with one thing changed that the plain ones never show: "
+        + "; ".join(f"{name} ({told})" for name, told in ROUNDS.items()),
+    )
     splits = parser.add_mutually_exclusive_group()
     splits.add_argument(
         "--test-percent",
@@ -68,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     test_percent = args.test_percent
     if args.records and test_percent is None and args.split is None:
         test_percent = 10.0
-    programme = Programme(args.clips, args.seed, instruments, args.seconds, args.split, test_percent)
+    programme = Programme(args.clips, args.seed, instruments, args.seconds, args.split, test_percent, args.unseen)
     if args.records:
         counts = make_records(programme, args.out, workers, args.codec)
         told = ", ".join(f"{count} {split}" for split, count in counts.items())

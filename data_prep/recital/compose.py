@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from data_prep.recital.rounds import PLAIN_TEMPO, UNSEEN_PROGRAMS, check_round, unseen_tempo
 from data_prep.recital.score import (
     CRASH,
     HAT,
@@ -67,7 +68,9 @@ GROOVES = {
 }
 
 
-def compose(seed: int, index: int, instrument: str, seconds: float = 6.0, voices: int | None = None) -> Score:
+def compose(
+    seed: int, index: int, instrument: str, seconds: float = 6.0, voices: int | None = None, unseen: str = ""
+) -> Score:
     """Draws performance number ``index`` of seed ``seed``.
 
     Args:
@@ -75,14 +78,16 @@ def compose(seed: int, index: int, instrument: str, seconds: float = 6.0, voices
         instrument: one of ``INSTRUMENTS``.
         seconds: length, more than 1.
         voices: 1 or 2 for a keyboard (None: drawn evenly); strings always have 1, drums 2.
+        unseen: a round (:mod:`data_prep.recital.rounds`): the same performance with one thing changed; empty: plain.
 
     Returns:
         The score. No note begins in the first or last 0.12 s or so; none sounds beyond ``seconds``.
 
     Raises:
-        UserError: unknown instrument, negative seed, or no time to play in.
+        UserError: unknown instrument or round, negative seed, or no time to play in.
     """
     check_instrument(instrument)
+    check_round(unseen)
     if seed < 0 or index < 0:
         raise UserError(f"seed and index must not be negative, got seed {seed}, index {index}")
     if not 1 <= seconds <= 3600:
@@ -96,8 +101,10 @@ def compose(seed: int, index: int, instrument: str, seconds: float = 6.0, voices
     else:
         voices = {"strings": 1, "drums": 2}[instrument]
     program = int(rng.choice(PROGRAMS[instrument]))
+    program = UNSEEN_PROGRAMS[instrument][program] if unseen == "timbre" else program
     beats_per_bar = int(rng.choice([4, 4, 4, 3]))
-    tempo = float(np.round(rng.uniform(72, 126), 1))
+    tempo = float(np.round(rng.uniform(*PLAIN_TEMPO), 1))
+    tempo = unseen_tempo(tempo) if unseen == "tempo" else tempo
     metre = (tempo, beats_per_bar)
     tonic, mode = int(rng.integers(12)), str(rng.choice(["major", "minor"]))
     lead_in = float(rng.uniform(0.15, 0.55))
@@ -112,7 +119,7 @@ def compose(seed: int, index: int, instrument: str, seconds: float = 6.0, voices
         if voices == 2:
             notes += _left_hand(rng, seconds - lead_in, metre, key, chords, LOWEST, LOWEST + 10)
     played = _performed(rng, notes, lead_in, seconds, instrument)
-    return Score(seed, index, instrument, program, float(seconds), tempo, beats_per_bar, key, voices, played)
+    return Score(seed, index, instrument, program, float(seconds), tempo, beats_per_bar, key, voices, played, unseen)
 
 
 def _scale(key: Key, low: int, high: int) -> list[tuple[int, int]]:

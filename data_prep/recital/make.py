@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.recital.clip import manifest_line, medium_of, write_clip
+from data_prep.recital.clip import manifest_line, medium_of, recorded, write_clip
 from data_prep.recital.compose import compose
 from data_prep.recital.film import frames_of
 from data_prep.recital.play import play
@@ -45,6 +45,7 @@ class Programme:
         seconds: length of each clip.
         split: "train" or "test" for all clips; None: by ``test_percent``, or left to conversion where that is None too.
         test_percent: share of clips that a hash of their source id sends to the test split.
+        unseen: what is changed that training never sees (:mod:`data_prep.recital.rounds`); empty: nothing.
     """
 
     clips: int
@@ -53,10 +54,12 @@ class Programme:
     seconds: float = 6.0
     split: str | None = None
     test_percent: float | None = None
+    unseen: str = ""
 
     def score(self, index: int) -> Score:
         """Performance number ``index``."""
-        return compose(self.seed, index, self.instruments[index % len(self.instruments)], self.seconds)
+        instrument = self.instruments[index % len(self.instruments)]
+        return compose(self.seed, index, instrument, self.seconds, unseen=self.unseen)
 
     def split_for(self, source_id: str) -> str | None:
         """The split that a clip is forced into, if any."""
@@ -139,6 +142,8 @@ def make_records(
         "split": programme.split,
         "flow_method": "dis",
     }
+    if programme.unseen:
+        settings["round"] = programme.unseen
     manifest: list[dict[str, Any]] = []
 
     def records(pool: ProcessPoolExecutor | None) -> Iterator[tuple[str, Record]]:
@@ -174,7 +179,7 @@ def record_of(
     from mvgen.media.sound import resample
 
     frames = whole_frames(score.seconds)
-    times = frame_centres(frames).astype(np.float64)
+    times = recorded(score, frame_centres(frames).astype(np.float64))
     pixels, flow = frames_and_flow(frames_of(score, times, working_size(frame_size)), frame_size, flow_size)
     rate = medium_of(score).sample_rate
     sound = resample(play(score, rate), rate, CODEC_SAMPLE_RATE)

@@ -25,15 +25,19 @@ SOUNDFONT = os.path.join(os.path.dirname(pretty_midi.__file__), "TimGM6mb.sf2")
 
 GAINS = {("keyboard", 0): 4.2, ("keyboard", 5): 3.0, ("keyboard", 6): 4.6,
          ("strings", 40): 1.25, ("strings", 41): 1.3, ("strings", 42): 1.1,
-         ("drums", 0): 1.0, ("drums", 16): 1.0, ("drums", 32): 1.0}  # fmt: skip
-"""Factor by instrument and program that brings each to about the same loudness while it sounds (0.1 RMS)."""
+         ("drums", 0): 1.0, ("drums", 16): 1.0, ("drums", 32): 1.0,
+         ("keyboard", 2): 4.1, ("keyboard", 4): 1.75, ("keyboard", 7): 3.5,
+         ("strings", 110): 1.4, ("strings", 48): 3.5, ("strings", 43): 1.35,
+         ("drums", 8): 0.57, ("drums", 24): 0.86, ("drums", 25): 0.65}  # fmt: skip
+"""Factor by instrument and program that brings each to about the same loudness while it sounds (0.1 RMS). The last
+nine are heard in the round ``timbre`` alone."""
 DRUM_GAINS = {KICK: 1.5, SNARE: 0.8, HAT: 3.6, TOM: 0.9, CRASH: 1.6}
 """Further factor by piece, so that none drowns another's onset."""
 
 CEILING = 0.97
 """A clip whose peak would pass this is turned down as a whole; nothing is ever clipped."""
 
-PRE_ROLL = {40: 0.05, 41: 0.055, 42: 0.03}
+PRE_ROLL = {40: 0.05, 41: 0.055, 42: 0.03, 110: 0.03, 48: 0.06, 43: 0.02}
 """Seconds of a bowed sample that are left out: its slow rise."""
 BOW_ATTACK, BOW_ACCENT, BOW_DECAY, BOW_RELEASE = 0.004, 0.75, 0.09, 0.035
 """Seconds of rise, extra level of the accent, seconds in which it fades by 1/e, seconds of fall after the offset."""

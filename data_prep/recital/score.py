@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_prep.recital.rounds import likeness
 from mvgen.errors import UserError
 
 INSTRUMENTS = ("keyboard", "strings", "drums")
@@ -36,7 +37,7 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """A performance, a pure function of ``(seed, index)``.
+    """A performance, a pure function of ``(seed, index)`` and its round.
 
     Attributes:
         seed, index: what it was drawn from; every further draw (camera, colours, encoding) starts from them too.
@@ -48,6 +49,7 @@ class Score:
         key: tonic pitch class 0 to 11 and "major" or "minor"; drums have "none".
         voices: how many notes can begin together.
         notes: sorted by onset, then pitch.
+        unseen: the round it belongs to (:mod:`data_prep.recital.rounds`), empty for a plain performance.
     """
 
     seed: int
@@ -60,11 +62,17 @@ class Score:
     key: tuple[int, str]
     voices: int
     notes: tuple[Note, ...]
+    unseen: str = ""
 
     @property
     def clip_id(self) -> str:
         """Such as ``keyboard-00012``."""
         return f"{self.instrument}-{self.index:05d}"
+
+    @property
+    def likeness(self) -> int:
+        """The program whose picture it has: its own, but where another is heard than is seen."""
+        return likeness(self.instrument, self.program)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Random draws for one purpose, independent of all other purposes."""

@@ -18,7 +18,7 @@ from mvgen.errors import UserError
 from mvgen.held_out import coordinates
 from mvgen.losses import music_losses
 from mvgen.metrics.chance import derangement
-from mvgen.metrics.clips import Heard
+from mvgen.metrics.clips import Clip, Heard
 from mvgen.metrics.onsets import moments, onset_agreement
 from mvgen.metrics.retrieval import retrieval
 from mvgen.models.codec import Codec
@@ -37,14 +37,22 @@ class HeldOut:
     Attributes:
         video: ``frames`` and what else the records hold of the picture, each ``[windows, frames, ...]``.
         tokens: int32 ``[windows, tokens, codebooks]``.
-        labels: the instrument of each.
-        onsets: of each, the moments at which known notes start, in seconds from its beginning.
+        clips: what is known of each: instrument, the notes that start in it (seconds from its beginning), voices.
     """
 
     video: dict[str, np.ndarray]
     tokens: np.ndarray
-    labels: list[str]
-    onsets: list[np.ndarray]
+    clips: list[Clip]
+
+    @property
+    def labels(self) -> list[str]:
+        """The instrument of each."""
+        return [clip.instrument for clip in self.clips]
+
+    @property
+    def onsets(self) -> list[np.ndarray]:
+        """Of each, the moments at which known notes start, in seconds from its beginning."""
+        return [moments(clip.notes[:, 0]) if clip.notes is not None else np.zeros(0) for clip in self.clips]
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -68,20 +76,23 @@ def held_out_windows(source: RecordSource, model: Any, frames: int, count: int) 
         places += [(turn, number) for turn in range(clock.frames_of(len(record["tokens"])) // frames)]
     names = [name for name in used_features(source.spec, model) if name != "tokens"]
     video: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    tokens, labels, onsets = [], [], []
+    tokens, clips = [], []
     for turn, number in sorted(places)[:count]:
         record, start = source[number], turn * frames
         for name in names:
             video[name].append(record[name][start : start + frames])
         tokens.append(record["tokens"][clock.tokens_of(start) : clock.tokens_of(start + frames)].astype(np.int32))
-        labels.append(record["labels"])
         begin, end = float(clock.frame_start(start)), float(clock.frame_start(start + frames))
-        onsets.append(moments(np.asarray([on - begin for on, _, _ in record["notes"] if begin <= on < end])))
+        notes = np.asarray(record["notes"], float).reshape(-1, 3)
+        inside = notes[(notes[:, 0] >= begin) & (notes[:, 0] < end)] - (begin, begin, 0)
+        together = [int(np.sum(np.abs(notes[:, 0] - moment) <= 0.03)) for moment in moments(notes[:, 0])]
+        name = f"{record['clip_id']} at {begin:g} s"
+        clips.append(Clip(name, record["labels"], inside, voices=max(together, default=0)))
     if len(tokens) < 2:
         raise UserError(f"{source.folder}: split {source.split} holds fewer than two windows of {frames} frames")
-    if not any(len(found) for found in onsets):
+    if not any(clip.known for clip in clips):
         raise UserError(f"{source.folder}: no note of split {source.split} is known; take records of Recital")
-    return HeldOut({name: np.stack(v) for name, v in video.items()}, np.stack(tokens), labels, onsets)
+    return HeldOut({name: np.stack(v) for name, v in video.items()}, np.stack(tokens), clips)
 
 
 @partial(jax.jit, static_argnames="graph")

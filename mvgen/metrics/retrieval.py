@@ -49,7 +49,12 @@ def retrieval(video_NxTxD: np.ndarray, audio_NxTxD: np.ndarray, max_shift: int =
 
 
 def offset_accuracy(video_NxTxD: np.ndarray, audio_NxTxD: np.ndarray, max_shift: int = 25, within: int = 0) -> float:
-    """Share of clips whose best shift of the audio, among ``-max_shift .. max_shift`` frames, is the true one (0).
+    """Share of clips for which :func:`offsets_right` is true; arguments as there."""
+    return float(np.mean(offsets_right(video_NxTxD, audio_NxTxD, max_shift, within)))
+
+
+def offsets_right(video_NxTxD: np.ndarray, audio_NxTxD: np.ndarray, max_shift: int = 25, within: int = 0) -> np.ndarray:
+    """Whether a clip's best shift of the audio, among ``-max_shift .. max_shift`` frames, is the true one (0), ``[N]``.
 
     Every shift is scored over the same middle frames of the video, so none has more terms than another. A tie counts
     against us. ``within`` frames of error are forgiven.
@@ -71,4 +76,4 @@ def offset_accuracy(video_NxTxD: np.ndarray, audio_NxTxD: np.ndarray, max_shift:
     near = np.abs(np.arange(-max_shift, max_shift + 1)) <= within
     best_near = scores_NxS[:, near].max(axis=1)
     best_far = scores_NxS[:, ~near].max(axis=1)
-    return float(np.mean(best_near > best_far))
+    return best_near > best_far

@@ -15,6 +15,7 @@ from mvgen.ablation import measures
 from mvgen.ablation.page import BEGIN, END, write_page
 from mvgen.ablation.variants import INPUTS, QUESTIONS, variants
 from mvgen.errors import UserError
+from mvgen.metrics.clips import Clip
 from mvgen.models.config import MVGenConfig
 from mvgen.records import RecordSource, RecordSpec
 from mvgen.train import check_config
@@ -77,6 +78,9 @@ def test_windows_are_fixed_and_do_not_overlap(tmp_path: Path) -> None:
     assert held_out.tokens[:, 0, 0].tolist() == [0, 0, 20]
     np.testing.assert_allclose(held_out.onsets[0], [0.1], atol=1e-6)  # two notes of a chord are one moment
     np.testing.assert_allclose(held_out.onsets[2], [0.1], atol=1e-6)  # 0.5 s, in a window from 0.4 s
+    later = held_out.clips[2]
+    assert later.notes is not None and later.notes.shape[1] == 3 and (later.notes[:, 0] < later.notes[:, 1]).all()
+    assert held_out.clips[0].voices == 2 and later.name.endswith("at 0.4 s")
     assert len(measures.held_out_windows(source, config.model, 10, 2)) == 2
     silent = RecordSource(write_records(tmp_path / "s", {"test": [25, 12]}, SPEC), "test")
     with pytest.raises(UserError, match="no note"):
@@ -101,7 +105,9 @@ def test_onset_scores_are_of_the_right_window_and_chance_of_another() -> None:
     tokens = np.zeros((4, 120, 4), int)
     for row, onsets in zip(tokens, times, strict=True):
         row[[round(50 * onset) for onset in onsets]] = 1
-    held_out = measures.HeldOut({}, tokens, ["drums"] * 4, [np.array(onsets) for onsets in times])
+    held_out = measures.HeldOut(
+        {}, tokens, [Clip("", "drums", np.array([(onset, onset, 36) for onset in onsets])) for onsets in times]
+    )
     found = measures.onset_scores(Clicks(), tokens, held_out)
     assert found["f"] == 1.0 and found["each"].tolist() == [1.0] * 4 and found["chance"] == 0.0
     rolled = measures.onset_scores(Clicks(), np.roll(tokens, 1, axis=0), held_out)

@@ -1,7 +1,8 @@
 """The camera and the light: where the camera stands, how it drifts, and what film it has in.
 
 What matters of a scene lies within the unit square, and the camera never lets it leave the picture's centred square
-crop: zoom below 1, a small shift and turn, and a slow drift around them.
+crop: zoom below 1, a small shift and turn, and a slow drift around them. In the round ``camera`` it stands farther off
+than it ever does else, turned and shifted further.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from data_prep.recital.rounds import FAR_SHIFT, FAR_TURN, FAR_ZOOM, either_way
 from data_prep.recital.score import Score
 
 KNOT_SECONDS = 0.5
@@ -32,9 +34,14 @@ def camera_knots(score: Score) -> np.ndarray:
         period, phase = rng.uniform(6, 12), rng.uniform(0, 2 * np.pi)
         return middle + reach * np.sin(2 * np.pi * times / period + phase)
 
-    zoom = drift(rng.uniform(*ZOOM), 0.008)
-    turn = np.deg2rad(drift(rng.uniform(-TURN, TURN), 0.4))
-    x, y = drift(rng.uniform(-SHIFT, SHIFT), 0.006), drift(rng.uniform(-SHIFT, SHIFT), 0.006)
+    far = score.unseen == "camera"
+
+    def aside(reach: float, beyond: tuple[float, float]) -> float:
+        return either_way(rng, beyond) if far else rng.uniform(-reach, reach)
+
+    zoom = drift(rng.uniform(*(FAR_ZOOM if far else ZOOM)), 0.008)
+    turn = np.deg2rad(drift(aside(TURN, FAR_TURN), 0.4))
+    x, y = drift(aside(SHIFT, FAR_SHIFT), 0.006), drift(aside(SHIFT, FAR_SHIFT), 0.006)
     a, b = zoom * np.cos(turn), -zoom * np.sin(turn)
     c, d = -b, a
     tx = 0.5 + x - (a + b) * 0.5

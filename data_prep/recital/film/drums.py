@@ -49,7 +49,7 @@ class Drums:
 
     def __init__(self, score: Score, times: np.ndarray):
         rng = score.rng("colours")
-        self.shell = varied(rng, SHELLS[score.program])
+        self.shell = varied(rng, SHELLS[score.likeness])
         self.floor = floor_colour(rng)
         self.rug = varied(rng, (96, 70, 62), 30)
         self.skin = SKINS[rng.integers(len(SKINS))]

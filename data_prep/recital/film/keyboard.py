@@ -72,7 +72,7 @@ class Keyboard:
 
     def __init__(self, score: Score, times: np.ndarray):
         rng = score.rng("colours")
-        self.body = varied(rng, BODIES[score.program])
+        self.body = varied(rng, BODIES[score.likeness])
         self.floor = floor_colour(rng)
         self.glow = GLOWS[rng.integers(len(GLOWS))]
         self.white = varied(rng, (232, 230, 222), 8)

@@ -69,7 +69,7 @@ class Strings:
 
     def __init__(self, score: Score, times: np.ndarray):
         rng = score.rng("colours")
-        self.body = varied(rng, BODIES[score.program])
+        self.body = varied(rng, BODIES[score.likeness])
         self.floor = floor_colour(rng)
         self.skin = SKINS[rng.integers(len(SKINS))]
         self.glow = GLOWS[rng.integers(len(GLOWS))]
