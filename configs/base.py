@@ -41,6 +41,7 @@ def get_config() -> ConfigDict:
     config.model.cross_attention = True  # token decoder attends to the video latents
     config.model.frame_locked = True  # each token is also given its own frame's latent
     config.model.frame_prior = True  # and what that latent alone says of the token is added to the scores
+    config.model.recent_moments = 6  # so many moments of sound just past are given to each step directly; 0: none
     config.model.decoder_width = 0  # channels of the token decoder, where it is not as wide as the towers; 0: width
     config.model.decoder_heads = 0  # its heads; 0: heads
     config.model.decoder_hidden = 0  # inner width of its MLPs; 0: four times its channels
