@@ -19,8 +19,8 @@ class DecoderConfig:
 
     ``hidden`` is the MLP's inner width. ``video_width`` and ``text_width`` are those of what it is conditioned on; 0:
     none. ``cross_attention``, ``frame_locked``, ``frame_prior``, ``rotary``, ``bias`` (by distance in time) and
-    ``window`` (seconds; 0 is all) say how it meets video. ``recent_moments``: so many moments just past are given to each
-    step directly.
+    ``window`` (seconds; 0 is all) say how it meets video. ``recent_moments``: so many moments just past are given to
+    each step directly.
     """
 
     codebooks: int

@@ -127,7 +127,8 @@ def test_parity_with_transformers_musicgen():
     ).eval()  # fmt: skip
     for parameter in reference.parameters():  # fresh norms are 1 and 0, which would hide a mix-up
         torch.nn.init.normal_(parameter, std=0.3)
-    decoder = small_model(positions="none", attention_window=0.0, frame_locked=False, frame_prior=False, recent_moments=0).decoder
+    plain = {"positions": "none", "attention_window": 0.0, "frame_locked": False, "frame_prior": False}
+    decoder = small_model(**plain, recent_moments=0).decoder
     weights = {name: value.detach().numpy() for name, value in reference.state_dict().items()}
 
     def linear(layer, name):
