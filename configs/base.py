@@ -82,6 +82,7 @@ def get_config() -> ConfigDict:
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-3
+    config.optimizer.decoder_rate = 2.0  # the token decoder learns at so many times this rate
     config.optimizer.warmup_steps = 50
     config.optimizer.weight_decay = 0.05
     config.optimizer.b1 = 0.9
