@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
     config.loss.encoder_until = 0
 
     config.optimizer.learning_rate = 2e-3
+    config.optimizer.decoder_rate = 1.0
     config.optimizer.warmup_steps = 20
 
     config.train.steps = 400

@@ -41,6 +41,7 @@ def get_config() -> ConfigDict:
     config.model.cross_attention = True  # token decoder attends to the video latents
     config.model.frame_locked = True  # each token is also given its own frame's latent
     config.model.frame_prior = True  # and what that latent alone says of the token is added to the scores
+    config.model.recent_moments = 6  # so many moments of sound just past are given to each step directly; 0: none
     config.model.decoder_width = 0  # channels of the token decoder, where it is not as wide as the towers; 0: width
     config.model.decoder_heads = 0  # its heads; 0: heads
     config.model.decoder_hidden = 0  # inner width of its MLPs; 0: four times its channels
@@ -76,10 +77,12 @@ def get_config() -> ConfigDict:
 
     config.augment = ConfigDict()
     config.augment.shift = 1  # frames are moved by up to so many pixels (one shift a clip)
+    config.augment.camera = 0.04  # half the clips are filmed anew: zoom, turn and shift (of 1) within this much
     config.augment.colour = 0.1  # gain and bias of each colour are drawn within this much (one draw a clip)
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-3
+    config.optimizer.decoder_rate = 2.0  # the token decoder learns at so many times this rate
     config.optimizer.warmup_steps = 50
     config.optimizer.weight_decay = 0.05
     config.optimizer.b1 = 0.9

@@ -38,6 +38,7 @@ def get_config() -> ConfigDict:
     config.loss.encoder_until = 0
 
     config.optimizer.learning_rate = 3e-4
+    config.optimizer.decoder_rate = 1.0
     config.optimizer.warmup_steps = 500
 
     config.train.steps = 20_000

@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
     config.model.cross_window = 0.0
     config.model.frame_locked = True  # starts by adding nothing to a video that is withheld
     config.model.frame_prior = False
+    config.model.recent_moments = 0
 
     config.optimizer.learning_rate = 1e-4
     config.optimizer.weight_decay = 0.01

@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from mvgen import clock, delay
-from mvgen.models.decoder import Condition, Text, TokenDecoder
+from mvgen.models.decoder import Cache, Condition, Text, TokenDecoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Progress(NamedTuple):
     """Where the sampling of a window stands: the newest column of the delayed grid, and the cache of those before."""
 
     column: Int[Array, "batch codebooks"]
-    cache: list[tuple[Array, Array]]
+    cache: Cache
 
 
 def _copies(sampling: Sampling, video: bool, text: bool) -> int:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from mvgen import clock, delay, diffusion
+from mvgen import augment, clock, delay, diffusion
 from mvgen.models.denoiser import stretch
 from mvgen.models.mvgen import MVGen, tower_input
 from mvgen.models.patches import patchify, scaled
@@ -44,6 +44,7 @@ class LossConfig:
     colour: float
     shifts: float = 1.0
     moments: float = 1.0
+    camera: float = 0.0
 
     @classmethod
     def from_config(cls, config: Any) -> LossConfig:
@@ -251,29 +252,6 @@ def sketch_loss(
     return jnp.mean((drawn - (coarse - coarse.mean(axis=1, keepdims=True))) ** 2) / diffusion.CHANGE**2
 
 
-def augment(
-    frames: UInt8[Array, "batch time height width 3"], key: jax.Array, shift: int
-) -> UInt8[Array, "batch time height width 3"]:
-    """Moves each clip by one random shift of at most ``shift`` pixels either way; edges repeat."""
-    batch, time, height, width, _ = frames.shape
-    padded = jnp.pad(frames, ((0, 0), (0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
-    offsets = jax.random.randint(key, (batch, 2), 0, 2 * shift + 1)
-    return jax.vmap(lambda clip, by: jax.lax.dynamic_slice(clip, (0, by[0], by[1], 0), (time, height, width, 3)))(
-        padded, offsets
-    )
-
-
-def recolour(patches: Float[Array, "batch time patches values"], key: jax.Array, amount: float) -> Array:
-    """Draws each clip's gain and bias of each colour within ``amount``."""
-    gain, bias = jax.random.uniform(key, (2, patches.shape[0], 3), minval=-amount, maxval=amount)
-    repeats = patches.shape[-1] // 3  # a patch's values are pixels of three colours each
-
-    def spread(draw: Array) -> Array:
-        return jnp.tile(draw, (1, repeats))[:, None, None, :]
-
-    return patches * (1 + spread(gain)) + spread(bias)
-
-
 def total_loss(
     model: MVGen, batch: dict[str, Array], key: jax.Array, config: LossConfig, *, train: bool = True
 ) -> tuple[Array, dict[str, Array]]:
@@ -293,19 +271,21 @@ def total_loss(
     keys = jax.random.split(key, 4)
     tokens = batch["tokens"].astype(jnp.int32)
     frames = batch["frames"]
-    shift_key, colour_key = jax.random.split(keys[0])
+    shift_key, colour_key, film_key = jax.random.split(keys[0], 3)
     if train and config.shift:
-        frames = augment(frames, shift_key, config.shift)
+        frames = augment.shifted(frames, shift_key, config.shift)
 
     def recolouring(patches: Array) -> Array:
-        return recolour(patches, colour_key, config.colour) if train and config.colour else patches
+        return augment.recoloured(patches, colour_key, config.colour) if train and config.colour else patches
 
     dropout = config.condition_dropout if train else 0.0
     total = jnp.zeros(())
     metrics: dict[str, Array] = {}
     video = audio = None
     if config.align or config.music or config.prior:
-        patches = recolouring(scaled(patchify(frames, model.config.patch)))
+        # The denoiser is not to learn the softness of an interpolated picture; the tower is to know keys by any camera.
+        seen = augment.refilmed(frames, film_key, config.camera) if train and config.camera else frames
+        patches = recolouring(scaled(patchify(seen, model.config.patch)))
         video = model.encoder.video_latents(tower_input(model.config, batch, patches))
     if config.align or config.video or config.sketch:
         audio = model.encoder.audio_latents(tokens)

@@ -189,6 +189,7 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
             begins, ends = learning[part]
             rate = make_schedule(config, begins, ends)(state.step)
             rates.append(rate)
+            rate = rate * config.optimizer.decoder_rate if part == "decoder" else rate
             # Early on the average follows closely, or it would remember the start for 1 / (1 - decay) steps.
             age = jnp.maximum(state.step - begins, 0)
             decay = jnp.minimum(config.train.ema, (1.0 + age) / (10.0 + age))

@@ -19,7 +19,8 @@ class DecoderConfig:
 
     ``hidden`` is the MLP's inner width. ``video_width`` and ``text_width`` are those of what it is conditioned on; 0:
     none. ``cross_attention``, ``frame_locked``, ``frame_prior``, ``rotary``, ``bias`` (by distance in time) and
-    ``window`` (seconds; 0 is all) say how it meets video.
+    ``window`` (seconds; 0 is all) say how it meets video. ``recent_moments``: so many moments just past are given to
+    each step directly.
     """
 
     codebooks: int
@@ -37,6 +38,7 @@ class DecoderConfig:
     window: float = 0.0
     dtype: str = "float32"
     bias: bool = False
+    recent_moments: int = 0
 
     @property
     def compute_dtype(self) -> jnp.dtype:
@@ -48,6 +50,7 @@ class DecoderConfig:
         parts = {
             "frame-locked addition": self.frame_locked,
             "frame prior": self.frame_prior,
+            "recent moments": bool(self.recent_moments),
             "rotary cross-attention": self.cross_attention and self.rotary,
             "distance bias of cross-attention": self.cross_attention and self.bias,
             "window of cross-attention": self.cross_attention and bool(self.window),
@@ -92,6 +95,7 @@ class MVGenConfig:
     decoder_hidden: int = 0
     text_width: int = 0  # width of the text embeddings that the token decoder is given beside the video; 0: no text
     cross_positions: str = ""  # of the token decoder's cross-attention: none, rotary or bias; "": as positions
+    recent_moments: int = 0  # moments just past that each step of the token decoder is given directly; 0: none
     cross_window: float = -1.0  # its window in seconds; 0: all; negative: as attention_window
 
     @classmethod
@@ -140,6 +144,8 @@ class MVGenConfig:
             raise UserError(
                 f"config.model.cross_positions is {self.cross_positions!r}; choose one of {', '.join(CROSS_POSITIONS)}"
             )
+        if self.recent_moments < 0:
+            raise UserError(f"config.model.recent_moments is {self.recent_moments}; it is a number of moments, or 0")
         decoder = self.decoder
         if decoder.width % (2 * decoder.heads):
             raise UserError(
@@ -173,6 +179,7 @@ class MVGenConfig:
             frame_prior=self.frame_prior,
             rotary=(self.cross_positions or self.positions) == "rotary",
             bias=(self.cross_positions or self.positions) == "bias",
+            recent_moments=self.recent_moments,
             window=self.attention_window if self.cross_window < 0 else self.cross_window,
             dtype=self.dtype,
         )

@@ -2,10 +2,11 @@
 
 The form is MusicGen's (Copet et al. 2023; as transformers implements it): summed codebook embeddings, sinusoidal
 positions in steps, pre-norm layers of causal self-attention, cross-attention and an MLP without biases, one head a
-codebook. It attends to embedded text, to video latents, or to both. Three things are added, each of which can be
+codebook. It attends to embedded text, to video latents, or to both. Four things are added, each of which can be
 switched off: cross-attention to the video knows distances in seconds (rotary and a local window), each step is also
-given the latent of the very frame whose tokens it predicts, and what that latent alone says of the tokens
-(:class:`~mvgen.models.prior.FramePrior`) is added to the scores. With all off it is MusicGen, number for number.
+given the latent of the very frame whose tokens it predicts, what that latent alone says of the tokens
+(:class:`~mvgen.models.prior.FramePrior`) is added to the scores, and each step is given the last few moments of sound
+(:class:`~mvgen.models.recent.RecentMoments`). With all off it is MusicGen, number for number.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mvgen.models.attention import Attention, Mlp, laid_out
 from mvgen.models.config import DecoderConfig
 from mvgen.models.positions import distance_bias, musicgen_sinusoid, within
 from mvgen.models.prior import FramePrior
+from mvgen.models.recent import RecentMoments
 
 EPSILON = 1e-5  # torch's LayerNorm default, which MusicGen's weights were trained with
 
@@ -56,6 +58,17 @@ class Condition(NamedTuple):
     def laid_out(self) -> Condition:
         """For steps that are taken one by one: keys and values as :func:`mvgen.models.attention.laid_out` lays them."""
         return self._replace(keys_values=[laid_out(*pair) for pair in self.keys_values])
+
+
+class Cache(NamedTuple):
+    """What decoding step by step keeps of the steps before.
+
+    ``layers``: of each layer keys ``[batch, heads, dim, steps]`` and values ``[batch, heads, steps, dim]``;
+    ``columns``: as many of the newest columns as a step is told of directly.
+    """
+
+    layers: list[tuple[Array, Array]]
+    columns: Int[Array, "batch before codebooks"]
 
 
 def layer_norm(width: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
@@ -130,6 +143,9 @@ class TokenDecoder(nnx.Module):
         self.locked = nnx.Linear(video, width, dtype=dtype, rngs=rngs) if video and config.frame_locked else None
         self.prior = FramePrior(config, rngs=rngs) if video and config.frame_prior else None
         self.no_video = nnx.Param(jnp.zeros(video)) if video else None  # for a video that is withheld (guidance)
+        self.recent = (
+            RecentMoments(config.recent_moments, width, dtype=dtype, rngs=rngs) if config.recent_moments else None
+        )
         self.layers = nnx.List([DecoderLayer(config, rngs=rngs) for _ in range(config.layers)])
         self.norm = layer_norm(width, dtype, rngs)
         self.heads = nnx.List(
@@ -183,12 +199,28 @@ class TokenDecoder(nnx.Module):
         return Condition(keys_values, locked, _joined(masks, contexts), step_seconds, prior, bias)
 
     def embed(
-        self, columns: Int[Array, "batch steps codebooks"], first: Array | int
+        self,
+        columns: Int[Array, "batch steps codebooks"],
+        first: Array | int,
+        before: Int[Array, "batch before codebooks"] | None = None,
     ) -> Float[Array, "batch steps dim"]:
-        """Embeds columns of the delayed grid that stand at steps ``first, first + 1, ...``."""
-        x = sum((embed(columns[..., k]) for k, embed in enumerate(self.embeddings)), jnp.zeros(()))
-        positions = first + jnp.arange(columns.shape[1])
-        return x + musicgen_sinusoid(positions, x.shape[-1]).astype(x.dtype)
+        """Embeds columns of the delayed grid that stand at steps ``first, first + 1, ...``.
+
+        ``before``: the columns in front of them, as many as a :class:`Cache` keeps; by default there are none.
+        """
+        steps = columns.shape[1]
+        before = self._no_columns(len(columns)) if before is None else before
+        columns = jnp.concatenate([before, columns], axis=1)
+        parts = [embed(columns[..., k]) for k, embed in enumerate(self.embeddings)]
+        x = sum((part[:, before.shape[1] :] for part in parts), jnp.zeros(()))
+        if self.recent is not None:
+            real = columns != self.pad
+            x = x + self.recent([part * real[..., k, None] for k, part in enumerate(parts)], steps)
+        return x + musicgen_sinusoid(first + jnp.arange(steps), x.shape[-1]).astype(x.dtype)
+
+    def _no_columns(self, batch: int) -> Int[Array, "batch before codebooks"]:
+        """What stands before the first column."""
+        return jnp.full((batch, max(self.config.recent_moments - 1, 0), self.config.codebooks), self.pad, jnp.int32)
 
     def logits(self, x: Array, prior: Array | None) -> Float[Array, "batch steps codebooks size"]:
         """Scores of every entry of every codebook, float32."""
@@ -229,24 +261,24 @@ class TokenDecoder(nnx.Module):
             x = layer(x, keys, values, causal, context, mask, seconds, bias, weights)
         return self.logits(x, None if condition.prior is None else condition.prior[:, :length])
 
-    def empty_cache(self, batch: int, steps: int) -> list[tuple[Array, Array]]:
-        """Per layer keys ``[batch, heads, dim, steps]`` and values ``[batch, heads, steps, dim]`` of no step yet."""
+    def empty_cache(self, batch: int, steps: int) -> Cache:
+        """Of no step yet, with room for so many."""
         heads, dim = self.config.heads, self.config.width // self.config.heads
         dtype = self.config.compute_dtype
         keys, values = jnp.zeros((batch, heads, dim, steps), dtype), jnp.zeros((batch, heads, steps, dim), dtype)
-        return [(keys, values) for _ in self.layers]
+        return Cache([(keys, values) for _ in self.layers], self._no_columns(batch))
 
     def step(
-        self, column: Int[Array, "batch codebooks"], step: Array, cache: list[tuple[Array, Array]], condition: Condition
-    ) -> tuple[Float[Array, "batch codebooks size"], list[tuple[Array, Array]]]:
+        self, column: Int[Array, "batch codebooks"], step: Array, cache: Cache, condition: Condition
+    ) -> tuple[Float[Array, "batch codebooks size"], Cache]:
         """One cached step: equals row ``step`` of the full pass over the columns written so far.
 
         ``condition`` is laid out for steps (:meth:`Condition.laid_out`).
         """
-        x = self.embed(column[:, None], step)
+        x = self.embed(column[:, None], step, cache.columns)
         if condition.locked is not None:
             x = x + jax.lax.dynamic_slice_in_dim(condition.locked, step, 1, axis=1)
-        seen = (jnp.arange(cache[0][0].shape[3]) <= step)[None, :]
+        seen = (jnp.arange(cache.layers[0][0].shape[3]) <= step)[None, :]
         mask, seconds, bias = condition.mask, condition.step_seconds, condition.bias
         if mask is not None and mask.shape[2] > 1:
             mask = jax.lax.dynamic_slice_in_dim(mask, step, 1, axis=2)
@@ -255,7 +287,7 @@ class TokenDecoder(nnx.Module):
         if bias is not None:
             bias = jax.lax.dynamic_slice_in_dim(bias, step, 1, axis=2)
         grown = []
-        for number, (layer, (keys, values)) in enumerate(zip(self.layers, cache, strict=True)):
+        for number, (layer, (keys, values)) in enumerate(zip(self.layers, cache.layers, strict=True)):
             key, value = laid_out(*layer.attention.keys_values(layer.norm_self(x)))
             keys = jax.lax.dynamic_update_slice_in_dim(keys, key, step, axis=3)
             values = jax.lax.dynamic_update_slice_in_dim(values, value, step, axis=2)
@@ -263,7 +295,8 @@ class TokenDecoder(nnx.Module):
             context = condition.keys_values[number] if condition.keys_values else None
             x = layer.step(x, keys, values, seen, context, mask, seconds, bias)
         prior = None if condition.prior is None else jax.lax.dynamic_slice_in_dim(condition.prior, step, 1, axis=1)
-        return self.logits(x, prior)[:, 0], grown
+        newest = jnp.concatenate([cache.columns, column[:, None]], axis=1)[:, 1:] if self.recent else cache.columns
+        return self.logits(x, prior)[:, 0], Cache(grown, newest)
 
 
 def _joined(masks: list[Array | None], contexts: list[Array]) -> Array | None:

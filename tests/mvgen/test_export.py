@@ -107,6 +107,7 @@ def musicgen_like(folder: Path, start: str, text_width: int = 0) -> Path:
         config.model.update(decoder_width=24, decoder_heads=3, decoder_hidden=40, text_width=text_width)
         config.model.update(cross_positions="none", cross_window=0.0)
     config.model.frame_locked = config.model.frame_prior = False
+    config.model.recent_moments = 0
     _, shapes = step.abstract_model(config, SPEC)
     rng = np.random.default_rng(1)
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape) * 0.3, x.dtype), shapes)

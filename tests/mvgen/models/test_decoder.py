@@ -12,6 +12,15 @@ from tests.mvgen.models.small import SMALL, small_batch, small_model
 FRAMES = 10
 
 
+def _decoder(**changes):
+    """The small model's decoder, whose recent moments, which start at zero, say something."""
+    decoder = small_model(**changes).decoder
+    if decoder.recent is not None:
+        kernel = decoder.recent.read.kernel
+        kernel[...] = 0.1 * jax.random.normal(jax.random.key(9), kernel.shape)
+    return decoder
+
+
 def _inputs(seed: int = 0):
     tokens = jnp.asarray(small_batch(frames=FRAMES, seed=seed)["tokens"])
     latents = jax.random.normal(jax.random.key(seed), (len(tokens), FRAMES, SMALL.width))
@@ -19,7 +28,7 @@ def _inputs(seed: int = 0):
 
 
 def test_no_step_depends_on_later_columns():
-    decoder = small_model().decoder
+    decoder = _decoder()
     columns, latents = _inputs()
     step = 7
 
@@ -39,7 +48,7 @@ def test_no_step_depends_on_later_columns():
 
 
 def test_full_pass_changes_only_after_a_changed_column():
-    decoder = small_model().decoder
+    decoder = _decoder()
     columns, latents = _inputs()
     full_pass = nnx.jit(lambda d, columns: d(columns, latents))
     before, after = full_pass(decoder, columns), full_pass(decoder, columns.at[:, 9].set(0))
@@ -55,10 +64,13 @@ def test_full_pass_changes_only_after_a_changed_column():
         {"frame_locked": False},
         {"frame_prior": False},
         {"cross_attention": False},
+        {"recent_moments": 0},
+        {"recent_moments": 1},
+        {"recent_moments": 2},
     ],
 )
 def test_cached_steps_equal_the_full_pass(changes):
-    decoder = small_model(**changes).decoder
+    decoder = _decoder(**changes)
     columns, latents = _inputs()
     full = nnx.jit(lambda d: d(columns, latents))(decoder)
     condition = decoder.conditioned(latents).laid_out()
@@ -67,6 +79,24 @@ def test_cached_steps_equal_the_full_pass(changes):
     for step in range(columns.shape[1]):
         logits, cache = advance(decoder, columns[:, step], jnp.asarray(step), cache)
         np.testing.assert_allclose(logits, full[:, step], rtol=2e-4, atol=2e-5)
+
+
+def test_recent_moments_are_gathered_whole_and_start_at_nothing():
+    """A moment's codebooks, which the delay spreads over columns, meet in one sum; at first it adds nothing."""
+    fresh, without = small_model().decoder, small_model(recent_moments=0).decoder
+    columns, latents = _inputs()
+    nnx.update(without, nnx.state(fresh, nnx.Not(lambda path, _: "recent" in path)))
+    np.testing.assert_array_equal(fresh(columns, latents), without(columns, latents))
+    moments, width = fresh.config.recent_moments, fresh.config.width
+    kernel = fresh.recent.read.kernel
+    age = 3  # the newest moment of which all four codebooks are known
+    kernel[...] = jnp.zeros(kernel.shape).at[age * width : (age + 1) * width].set(jnp.eye(width))
+    tokens = delay.undelay(jnp.pad(columns, ((0, 0), (0, 1), (0, 0)), constant_values=fresh.pad))
+    whole = sum(fresh.embeddings[k](tokens[..., k]) for k in range(4))
+    told = fresh.embed(columns, 0) - without.embed(columns, 0)
+    # Column s holds the first codebook of moment s - 1, so moment m is `age` old at column m + 1 + age.
+    np.testing.assert_allclose(told[:, 1 + age :], whole[:, : told.shape[1] - 1 - age], atol=1e-5)
+    assert (told[:, : 1 + age] == 0).all() and moments > age
 
 
 def test_a_step_sees_its_own_frame_and_those_near_it_only():
@@ -97,7 +127,8 @@ def test_parity_with_transformers_musicgen():
     ).eval()  # fmt: skip
     for parameter in reference.parameters():  # fresh norms are 1 and 0, which would hide a mix-up
         torch.nn.init.normal_(parameter, std=0.3)
-    decoder = small_model(positions="none", attention_window=0.0, frame_locked=False, frame_prior=False).decoder
+    plain = {"positions": "none", "attention_window": 0.0, "frame_locked": False, "frame_prior": False}
+    decoder = small_model(**plain, recent_moments=0).decoder
     weights = {name: value.detach().numpy() for name, value in reference.state_dict().items()}
 
     def linear(layer, name):

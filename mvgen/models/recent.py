@@ -1,0 +1,45 @@
+"""The moments just past, each whole: what a token decoder is told directly of the columns before its own."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+
+class RecentMoments(nnx.Module):
+    """Adds the last few moments' sound to a step, each gathered from the columns over which the delay spreads it.
+
+    A codec's latent of a held note moves on from moment to moment by much the same turn, so what comes next is close to
+    a linear function of the few moments before. Attention has to find these among all columns, and in each column
+    codebooks of different moments are summed up. Here the codebooks of a moment are summed instead, as the codec sums
+    them to its latent, and one matrix for each of the last moments reads them: a causal convolution in front of the
+    layers, as in Conformers (Gulati et al. 2020) and Canon layers (Allen-Zhu 2025), but along the delay's diagonals.
+
+    The newest moment has its first codebook alone, the one before it two, and so on. The matrices start at zero, where
+    the decoder is the one without them.
+    """
+
+    def __init__(self, moments: int, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.moments = moments
+        self.read = nnx.Linear(
+            moments * width, width, use_bias=False, dtype=dtype, kernel_init=nnx.initializers.zeros, rngs=rngs
+        )
+
+    def __call__(
+        self, embedded: list[Float[Array, "batch before_and_steps dim"]], steps: int
+    ) -> Float[Array, "batch steps dim"]:
+        """What to add to the last ``steps`` columns.
+
+        Args:
+            embedded: a codebook each, the columns' embeddings, zero where a column holds no token; ``moments - 1``
+                columns more than ``steps``, in front.
+            steps: how many columns.
+        """
+        gathered = []
+        for age in range(self.moments):
+            known = range(min(age, len(embedded) - 1) + 1)
+            ends = [embedded[k].shape[1] - (age - k) for k in known]
+            gathered.append(sum((embedded[k][:, end - steps : end] for k, end in zip(known, ends, strict=True)),
+                                jnp.zeros((), embedded[0].dtype)))  # fmt: skip
+        return self.read(jnp.concatenate(gathered, axis=-1))
