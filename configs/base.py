@@ -77,7 +77,6 @@ def get_config() -> ConfigDict:
 
     config.augment = ConfigDict()
     config.augment.shift = 1  # frames are moved by up to so many pixels (one shift a clip)
-    config.augment.camera = 0.04  # half the clips are filmed anew: zoom, turn and shift (of 1) within this much
     config.augment.colour = 0.1  # gain and bias of each colour are drawn within this much (one draw a clip)
 
     config.optimizer = ConfigDict()

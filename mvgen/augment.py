@@ -28,34 +28,3 @@ def recoloured(patches: Float[Array, "batch time patches values"], key: jax.Arra
         return jnp.tile(draw, (1, repeats))[:, None, None, :]
 
     return patches * (1 + spread(gain)) + spread(bias)
-
-
-def refilmed(
-    frames: UInt8[Array, "batch time height width 3"], key: jax.Array, amount: float, share: float = 0.5
-) -> Float[Array, "batch time height width 3"]:
-    """Films a share of the clips anew from another place: zoom, turn and shift, each drawn once a clip.
-
-    A turn by a small angle is a shear along rows, then one along columns; each is a product with matrices that
-    interpolate linearly, which CPUs, GPUs and TPUs all do well, where they do not gather well. Edges repeat.
-
-    Args:
-        frames: the clips.
-        key: of the draws.
-        amount: largest change, in parts of the picture: of the zoom, of a shift by it, of the turn in radians.
-        share: of the clips that are changed; the others keep every pixel, which interpolation would soften.
-    """
-    height, width = frames.shape[2:4]
-    draws = jax.random.uniform(key, (4, len(frames), 1, 1), minval=-amount, maxval=amount)
-    chosen = (jnp.arange(len(frames)) < round(share * len(frames)))[:, None, None]
-    zoom, turn, down, right = jnp.where(chosen, draws, 0.0)
-    rows, columns = jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2
-    from_x = columns / (1 + zoom) + turn * rows[:, None] + right * width  # [batch, row, new column]
-    from_y = rows / (1 + zoom) - turn * columns[:, None] + down * height  # [batch, column, new row]
-
-    def weights(places: Array, size: int) -> Array:
-        places = jnp.clip(places + (size - 1) / 2, 0, size - 1)
-        return jnp.maximum(0.0, 1 - jnp.abs(places[..., None] - jnp.arange(size)))
-
-    x = frames.astype(jnp.float32)
-    x = jnp.einsum("byxi,btyic->btyxc", weights(from_x, width), x)
-    return jnp.einsum("bxyi,btixc->btyxc", weights(from_y, height), x)

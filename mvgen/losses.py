@@ -44,7 +44,6 @@ class LossConfig:
     colour: float
     shifts: float = 1.0
     moments: float = 1.0
-    camera: float = 0.0
 
     @classmethod
     def from_config(cls, config: Any) -> LossConfig:
@@ -271,7 +270,7 @@ def total_loss(
     keys = jax.random.split(key, 4)
     tokens = batch["tokens"].astype(jnp.int32)
     frames = batch["frames"]
-    shift_key, colour_key, film_key = jax.random.split(keys[0], 3)
+    shift_key, colour_key = jax.random.split(keys[0])
     if train and config.shift:
         frames = augment.shifted(frames, shift_key, config.shift)
 
@@ -283,9 +282,7 @@ def total_loss(
     metrics: dict[str, Array] = {}
     video = audio = None
     if config.align or config.music or config.prior:
-        # The denoiser is not to learn the softness of an interpolated picture; the tower is to know keys by any camera.
-        seen = augment.refilmed(frames, film_key, config.camera) if train and config.camera else frames
-        patches = recolouring(scaled(patchify(seen, model.config.patch)))
+        patches = recolouring(scaled(patchify(frames, model.config.patch)))
         video = model.encoder.video_latents(tower_input(model.config, batch, patches))
     if config.align or config.video or config.sketch:
         audio = model.encoder.audio_latents(tokens)
