@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
     config.model.video_layers = 1
     config.model.audio_layers = 1
     config.model.decoder_layers = 2
+    config.model.recent_moments = 0  # what is compared are ways in for the picture
     config.model.denoiser_width = 16  # never trained here
     config.model.denoiser_layers = 1
 
@@ -25,6 +26,7 @@ def get_config() -> ConfigDict:
     config.loss.sketch = 0.0
     config.loss.music_from = 0
     config.loss.encoder_until = 0
+    config.loss.wrong_past = 0.0
 
     config.optimizer.learning_rate = 2e-3
     config.optimizer.decoder_rate = 1.0

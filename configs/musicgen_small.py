@@ -32,6 +32,8 @@ def get_config() -> ConfigDict:
     config.model.frame_prior = False
     config.model.recent_moments = 0
 
+    config.loss.wrong_past = 0.0
+
     config.optimizer.learning_rate = 1e-4
     config.optimizer.weight_decay = 0.01
     return config

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from mvgen import augment, clock, delay, diffusion
 from mvgen.models.denoiser import stretch
@@ -40,6 +40,7 @@ class LossConfig:
     video_from: int
     encoder_until: int
     condition_dropout: float
+    wrong_past: float
     shift: int
     colour: float
     shifts: float = 1.0
@@ -168,17 +169,41 @@ def match_loss(model: MVGen, video: Array, audio: Array, key: jax.Array, reach: 
     return loss, jnp.mean((logits.mean(1) > 0) == (kind == 0))
 
 
+def with_wrong_past(
+    tokens: Int[Array, "batch tokens codebooks"], pad: int, key: jax.Array, share: float
+) -> tuple[Int[Array, "batch columns codebooks"], Bool[Array, "batch columns"]]:
+    """The delayed grid, in a share of the examples with a wrong beginning, and which of its columns are right.
+
+    A decoder that only ever sees the true past trusts it more than the picture. When it has once played a wrong key, it
+    goes on with it. Here the columns up to a random one come from another time of the same example: other notes in the
+    same timbre, as a wrong past of its own would be. What follows teaches it to come back to what it sees. The aim is
+    scheduled sampling's (Bengio et al. 2015), at no cost.
+    """
+    batch, count = tokens.shape[:2]
+    chosen, until, by = jax.random.split(key, 3)
+    grid = delay.delay(tokens, pad)
+    columns = grid.shape[1]
+    until = jax.random.randint(until, (batch, 1), 1, max(columns - count // 6, 2))
+    until = jnp.where(jax.random.bernoulli(chosen, share, (batch, 1)), until, 0)
+    moved = jax.vmap(lambda row, by: jnp.roll(row, by, axis=0))(
+        tokens, jax.random.randint(by, (batch,), count // 12, max(count - count // 12, count // 12 + 1))
+    )
+    right = (jnp.arange(columns) > until) | (until == 0)
+    return jnp.where(right[..., None], grid, delay.delay(moved, pad)), right
+
+
 def music_losses(
     model: MVGen,
     tokens: Int[Array, "batch tokens codebooks"],
     video: Array,
     keep: Array,
     parts: Collection[str] = ("prior", "music"),
+    wrong_past: tuple[Array, Array] | None = None,
 ) -> dict[str, Array]:
     """Cross-entropies (nats a token) of the delayed tokens.
 
     ``prior``: of each frame's prior alone, which sees no token before; ``music``: given those too. Only ``parts``, and
-    no ``prior`` where the model has none.
+    no ``prior`` where the model has none. ``wrong_past``: as :func:`with_wrong_past` gives it, for ``music``.
     """
     decoder = model.decoder
     grid = delay.delay(tokens, decoder.pad)
@@ -186,15 +211,17 @@ def music_losses(
     targets = grid[:, 1:]
     real = targets != decoder.pad
 
-    def cross_entropy(scores: Array) -> Array:
+    def cross_entropy(scores: Array, real: Array) -> Array:
         losses = optax.softmax_cross_entropy_with_integer_labels(scores, jnp.where(real, targets, 0))
         return jnp.sum(losses * real) / jnp.sum(real)
 
     losses = {}
     if "prior" in parts and condition.prior is not None:
-        losses["prior"] = cross_entropy(condition.prior)
+        losses["prior"] = cross_entropy(condition.prior, real)
     if "music" in parts:
-        losses["music"] = cross_entropy(decoder.scores(grid[:, :-1], condition))
+        heard, taught = (grid, None) if wrong_past is None else wrong_past
+        scores = decoder.scores(heard[:, :-1], condition)
+        losses["music"] = cross_entropy(scores, real if taught is None else real & taught[:, 1:, None])
     return losses
 
 
@@ -302,7 +329,11 @@ def total_loss(
     if config.music or config.prior:
         assert video is not None
         keep = jax.random.uniform(keys[2], (tokens.shape[0],)) >= dropout
-        parts = music_losses(model, tokens, video, keep, [part for part in ("prior", "music") if getattr(config, part)])
+        past = None
+        if train and config.music and config.wrong_past:
+            past = with_wrong_past(tokens, model.decoder.pad, jax.random.fold_in(keys[2], 1), config.wrong_past)
+        asked = [part for part in ("prior", "music") if getattr(config, part)]
+        parts = music_losses(model, tokens, video, keep, asked, past)
         metrics |= parts
         total += sum((getattr(config, part) * value for part, value in parts.items()), jnp.zeros(()))
     if config.video:

@@ -178,7 +178,7 @@ def check_config(config: ConfigDict) -> None:
         "train.keep_checkpoints": 1, "seed": 0, "optimizer.warmup_steps": 0, "optimizer.learning_rate": 0,
         "optimizer.decoder_rate": 0, "optimizer.weight_decay": 0, "optimizer.clip_norm": 0,
         "optimizer.final_fraction": 0, "train.ema": 0, "loss.align": 0, "loss.music": 0, "loss.video": 0,
-        "loss.sketch": 0, "loss.condition_dropout": 0, "augment.shift": 0, "augment.colour": 0,
+        "loss.sketch": 0, "loss.condition_dropout": 0, "loss.wrong_past": 0, "augment.shift": 0, "augment.colour": 0,
         "loss.music_from": 0, "loss.video_from": 0, "loss.encoder_until": 0,
         "loss.prior": 0, "loss.shifts": 0, "loss.moments": 0, "loss.match_examples": 0,
         "loss.video_examples": 0, "loss.video_stretches": 1,
@@ -186,6 +186,7 @@ def check_config(config: ConfigDict) -> None:
     most = {
         "train.ema": 1,
         "loss.condition_dropout": 1,
+        "loss.wrong_past": 1,
         "optimizer.final_fraction": 1,
         "seed": 2**32 - 1,
     }

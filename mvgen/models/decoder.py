@@ -45,7 +45,8 @@ class Condition(NamedTuple):
     ``keys_values``: per layer the cross-attention's keys and values, words first, then frames (empty: attend to
     nothing); ``locked``: what is added at each step; ``mask``: what each step may attend to (``None``: all);
     ``step_seconds``: where steps stand, for rotary cross-attention alone; ``prior``: log-probabilities from each frame;
-    ``bias``: what distance in time adds to cross-attention's scores (``None``: nothing).
+    ``bias``: what distance in time adds to cross-attention's scores (``None``: nothing); ``scales``: of the recent
+    moments that each step reads.
     """
 
     keys_values: list[tuple[Array, Array]]
@@ -54,6 +55,7 @@ class Condition(NamedTuple):
     step_seconds: Float[Array, " steps"] | None
     prior: Float[Array, "batch steps codebooks size"] | None
     bias: Float[Array, "1 heads steps context"] | None = None
+    scales: Float[Array, "batch steps values"] | None = None
 
     def laid_out(self) -> Condition:
         """For steps that are taken one by one: keys and values as :func:`mvgen.models.attention.laid_out` lays them."""
@@ -144,7 +146,9 @@ class TokenDecoder(nnx.Module):
         self.prior = FramePrior(config, rngs=rngs) if video and config.frame_prior else None
         self.no_video = nnx.Param(jnp.zeros(video)) if video else None  # for a video that is withheld (guidance)
         self.recent = (
-            RecentMoments(config.recent_moments, width, dtype=dtype, rngs=rngs) if config.recent_moments else None
+            RecentMoments(config.recent_moments, width, video, dtype=dtype, rngs=rngs)
+            if config.recent_moments
+            else None
         )
         self.layers = nnx.List([DecoderLayer(config, rngs=rngs) for _ in range(config.layers)])
         self.norm = layer_norm(width, dtype, rngs)
@@ -168,7 +172,7 @@ class TokenDecoder(nnx.Module):
         config = self.config
         contexts: list[Array] = []
         masks: list[Array | None] = []
-        locked = prior = step_seconds = frame_seconds = bias = None
+        locked = prior = step_seconds = frame_seconds = bias = scales = None
         if text is not None:
             words = text.embeddings.astype(config.compute_dtype)
             # Padding becomes zero after the projection, whose bias would else be heard where no word is to be seen.
@@ -187,8 +191,11 @@ class TokenDecoder(nnx.Module):
                 step_seconds, frame_seconds = seconds, frame_centres
             if config.bias:
                 bias = distance_bias(seconds, frame_centres, config.heads)
+            frame_of_step = token_of_step // clock.TOKENS_PER_FRAME
             if self.locked is not None:
-                locked = self.locked(latents)[:, token_of_step // clock.TOKENS_PER_FRAME]
+                locked = self.locked(latents)[:, frame_of_step]
+            if self.recent is not None and self.recent.scale is not None:
+                scales = self.recent.scale(latents)[:, frame_of_step]
             if self.prior is not None:
                 prior = delay.delay_scores(self.prior(latents))
         keys_values = [
@@ -196,17 +203,19 @@ class TokenDecoder(nnx.Module):
             for layer in self.layers
             if layer.cross is not None and contexts
         ]
-        return Condition(keys_values, locked, _joined(masks, contexts), step_seconds, prior, bias)
+        return Condition(keys_values, locked, _joined(masks, contexts), step_seconds, prior, bias, scales)
 
     def embed(
         self,
         columns: Int[Array, "batch steps codebooks"],
         first: Array | int,
         before: Int[Array, "batch before codebooks"] | None = None,
+        scales: Float[Array, "batch steps values"] | None = None,
     ) -> Float[Array, "batch steps dim"]:
         """Embeds columns of the delayed grid that stand at steps ``first, first + 1, ...``.
 
         ``before``: the columns in front of them, as many as a :class:`Cache` keeps; by default there are none.
+        ``scales``: of the recent moments that these steps read (see :class:`Condition`).
         """
         steps = columns.shape[1]
         before = self._no_columns(len(columns)) if before is None else before
@@ -215,7 +224,7 @@ class TokenDecoder(nnx.Module):
         x = sum((part[:, before.shape[1] :] for part in parts), jnp.zeros(()))
         if self.recent is not None:
             real = columns != self.pad
-            x = x + self.recent([part * real[..., k, None] for k, part in enumerate(parts)], steps)
+            x = x + self.recent([part * real[..., k, None] for k, part in enumerate(parts)], steps, scales)
         return x + musicgen_sinusoid(first + jnp.arange(steps), x.shape[-1]).astype(x.dtype)
 
     def _no_columns(self, batch: int) -> Int[Array, "batch before codebooks"]:
@@ -248,7 +257,7 @@ class TokenDecoder(nnx.Module):
         A list ``weights`` is given what each step looked at in the context, ``[batch, heads, steps, context]`` a layer.
         """
         length = columns.shape[1]
-        x = self.embed(columns, 0)
+        x = self.embed(columns, 0, scales=None if condition.scales is None else condition.scales[:, :length])
         if condition.locked is not None:
             x = x + condition.locked[:, :length]
         causal = jnp.tril(jnp.ones((length, length), bool))
@@ -275,9 +284,13 @@ class TokenDecoder(nnx.Module):
 
         ``condition`` is laid out for steps (:meth:`Condition.laid_out`).
         """
-        x = self.embed(column[:, None], step, cache.columns)
-        if condition.locked is not None:
-            x = x + jax.lax.dynamic_slice_in_dim(condition.locked, step, 1, axis=1)
+        locked, scales = (
+            None if values is None else jax.lax.dynamic_slice_in_dim(values, step, 1, axis=1)
+            for values in (condition.locked, condition.scales)
+        )
+        x = self.embed(column[:, None], step, cache.columns, scales)
+        if locked is not None:
+            x = x + locked
         seen = (jnp.arange(cache.layers[0][0].shape[3]) <= step)[None, :]
         mask, seconds, bias = condition.mask, condition.step_seconds, condition.bias
         if mask is not None and mask.shape[2] > 1:

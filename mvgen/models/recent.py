@@ -16,18 +16,28 @@ class RecentMoments(nnx.Module):
     them to its latent, and one matrix for each of the last moments reads them: a causal convolution in front of the
     layers, as in Conformers (Gulati et al. 2020) and Canon layers (Allen-Zhu 2025), but along the delay's diagonals.
 
-    The newest moment has its first codebook alone, the one before it two, and so on. The matrices start at zero, where
+    By how much the latent turns is the pitch, which is to be seen: the latent of a step's own frame scales what is
+    read, channel by channel, since no sum of the two would say what their product says.
+
+    The newest moment has its first codebook alone, the one before it two, and so on. All matrices start at zero, where
     the decoder is the one without them.
     """
 
-    def __init__(self, moments: int, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, moments: int, width: int, video: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.moments = moments
-        self.read = nnx.Linear(
-            moments * width, width, use_bias=False, dtype=dtype, kernel_init=nnx.initializers.zeros, rngs=rngs
+        zeros = nnx.initializers.zeros
+        self.scale = (
+            nnx.Linear(video, moments * width, use_bias=False, dtype=dtype, kernel_init=zeros, rngs=rngs)
+            if video
+            else None
         )
+        self.read = nnx.Linear(moments * width, width, use_bias=False, dtype=dtype, kernel_init=zeros, rngs=rngs)
 
     def __call__(
-        self, embedded: list[Float[Array, "batch before_and_steps dim"]], steps: int
+        self,
+        embedded: list[Float[Array, "batch before_and_steps dim"]],
+        steps: int,
+        scales: Float[Array, "batch steps values"] | None = None,
     ) -> Float[Array, "batch steps dim"]:
         """What to add to the last ``steps`` columns.
 
@@ -35,6 +45,7 @@ class RecentMoments(nnx.Module):
             embedded: a codebook each, the columns' embeddings, zero where a column holds no token; ``moments - 1``
                 columns more than ``steps``, in front.
             steps: how many columns.
+            scales: of each of them, from the frame whose tokens it predicts.
         """
         gathered = []
         for age in range(self.moments):
@@ -42,4 +53,5 @@ class RecentMoments(nnx.Module):
             ends = [embedded[k].shape[1] - (age - k) for k in known]
             gathered.append(sum((embedded[k][:, end - steps : end] for k, end in zip(known, ends, strict=True)),
                                 jnp.zeros((), embedded[0].dtype)))  # fmt: skip
-        return self.read(jnp.concatenate(gathered, axis=-1))
+        values = jnp.concatenate(gathered, axis=-1)
+        return self.read(values if scales is None else values * (1 + scales))

@@ -10,9 +10,9 @@ import pytest
 from flax import nnx
 
 from configs.base import get_config
-from mvgen import losses
+from mvgen import delay, losses
 from mvgen.losses import LossConfig
-from tests.mvgen.models.small import small_batch, small_model
+from tests.mvgen.models.small import SMALL, small_batch, small_model
 
 CONFIG = LossConfig.from_config(get_config())
 # What runs once is not worth optimising: half the time to compile.
@@ -163,6 +163,47 @@ def test_the_whole_loss_is_finite_and_moves_every_part():
     for part in ("encoder", "decoder", "sketch", "denoiser"):
         assert any(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradients[part]))
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradients))
+
+
+def test_a_wrong_past_is_of_another_time_and_ends_before_what_is_taught():
+    tokens = jnp.asarray(small_batch(batch=32, frames=24)["tokens"]).astype(jnp.int32)
+    pad = small_model().decoder.pad
+    grid = np.asarray(delay.delay(tokens, pad))
+    same, right = losses.with_wrong_past(tokens, pad, jax.random.key(0), 0.0)
+    np.testing.assert_array_equal(same, grid)
+    assert right.all()
+    heard, right = map(np.asarray, losses.with_wrong_past(tokens, pad, jax.random.key(0), 1.0))
+    np.testing.assert_array_equal(heard[right], grid[right])
+    for example in range(len(tokens)):
+        wrong = int((~right[example]).sum())
+        assert 2 <= wrong <= grid.shape[1] - tokens.shape[1] // 6 and not right[example, :wrong].any()
+        moved = [
+            by
+            for by in range(tokens.shape[1])
+            if (np.asarray(delay.delay(jnp.roll(tokens[example], by, axis=0)[None], pad))[0, :wrong]
+                == heard[example, :wrong]).all()
+        ]  # fmt: skip
+        assert moved and (wrong < 8 or 0 not in moved)
+    some = np.asarray(losses.with_wrong_past(tokens, pad, jax.random.key(1), 0.5)[1])
+    assert 4 <= (~some).any(axis=1).sum() <= 28
+
+
+def test_tokens_of_a_wrong_past_are_not_taught():
+    graph, state = nnx.split(small_model())
+    batch = small_batch(frames=24)
+    tokens = jnp.asarray(batch["tokens"]).astype(jnp.int32)
+    latents = jax.random.normal(jax.random.key(2), (len(tokens), 24, SMALL.width))
+    grid, right = losses.with_wrong_past(tokens, SMALL.codebook_size, jax.random.key(3), 1.0)
+
+    def music(tokens, right):
+        model = nnx.merge(graph, state)
+        keep = jnp.ones(len(tokens), bool)
+        return losses.music_losses(model, tokens, latents, keep, ("music",), (grid, right))["music"]
+
+    music = quick_jit(music)
+    first = tokens.at[:, 0, 0].add(1) % SMALL.codebook_size  # the first column of all: never right here
+    assert music(first, right) == music(tokens, right) != music(tokens, jnp.ones_like(right))
+    assert music(first, jnp.ones_like(right)) != music(tokens, jnp.ones_like(right))
 
 
 def test_evaluation_does_not_augment():

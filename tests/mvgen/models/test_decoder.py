@@ -16,8 +16,8 @@ def _decoder(**changes):
     """The small model's decoder, whose recent moments, which start at zero, say something."""
     decoder = small_model(**changes).decoder
     if decoder.recent is not None:
-        kernel = decoder.recent.read.kernel
-        kernel[...] = 0.1 * jax.random.normal(jax.random.key(9), kernel.shape)
+        for number, kernel in enumerate((decoder.recent.read.kernel, decoder.recent.scale.kernel)):
+            kernel[...] = 0.1 * jax.random.normal(jax.random.key(9 + number), kernel.shape)
     return decoder
 
 
@@ -97,6 +97,16 @@ def test_recent_moments_are_gathered_whole_and_start_at_nothing():
     # Column s holds the first codebook of moment s - 1, so moment m is `age` old at column m + 1 + age.
     np.testing.assert_allclose(told[:, 1 + age :], whole[:, : told.shape[1] - 1 - age], atol=1e-5)
     assert (told[:, : 1 + age] == 0).all() and moments > age
+
+
+def test_recent_moments_are_scaled_by_the_frame_whose_tokens_they_lead_to():
+    decoder = _decoder(frame_locked=False, frame_prior=False, cross_attention=False)
+    columns, latents = _inputs()
+    frame = 5
+    changed = nnx.jit(lambda d, z: d(columns, z))(decoder, latents.at[:, frame].add(1.0))
+    difference = jnp.abs(changed - nnx.jit(lambda d, z: d(columns, z))(decoder, latents)).max(axis=(0, 2, 3))
+    first = 2 * frame  # step s predicts the first codebook of token s; later steps see this one in their past
+    assert (difference[:first] == 0).all() and (difference[first : first + 2] > 1e-4).all()
 
 
 def test_a_step_sees_its_own_frame_and_those_near_it_only():
