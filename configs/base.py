@@ -74,7 +74,7 @@ def get_config() -> ConfigDict:
     config.loss.video_from = 1900  # so does the video part: sound has meaning to it then
     config.loss.encoder_until = 1300  # after so many steps the encoder and the sketch stay as they are; 0: never
     config.loss.condition_dropout = 0.1  # share of examples that learn without their condition (for guidance)
-    config.loss.wrong_past = 0.5  # share of examples that begin with the sound of another time and are to come back
+    config.loss.wrong_past = 0.8  # share of examples that begin with the sound of another time and are to come back
 
     config.augment = ConfigDict()
     config.augment.shift = 1  # frames are moved by up to so many pixels (one shift a clip)

@@ -29,7 +29,7 @@ class Sampling:
     temperature: float = 0.0
     top_k: int = 5
     top_p: float = 1.0
-    guidance: float = 2.0
+    guidance: float = 1.5
     text_guidance: float = 3.0
 
 

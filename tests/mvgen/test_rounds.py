@@ -149,7 +149,7 @@ def test_the_command_measures_each_set_beside_the_plain_one(
     page = (tmp_path / "out" / "rounds.md").read_text()
     assert page.splitlines() == list(rounds_lines(found)) and page.count("\n| light |") == 4
     assert "*heard*: the pictures are those of the first row" in page
-    assert "3 windows of 2.4 s a set; music generated for 2 of them (greedy, guidance 2)" in page
+    assert "3 windows of 2.4 s a set; music generated for 2 of them (greedy, guidance 1.5)" in page
     assert "plain: video_to_music_r1" in capsys.readouterr().out
 
     other = records(tmp_path / "other", [70, 70, 64], label="strings")
