@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
     config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all
     config.loss.video_stretches = 2  # and each of them with so many stretches of model.denoiser_frames frames
     config.loss.music_from = 1300  # the token decoder waits until so many steps are done; the prior does not
-    config.loss.video_from = 1900  # so does the video part: sound has meaning to it then
+    config.loss.video_from = 1850  # so does the video part: sound has meaning to it then
     config.loss.encoder_until = 1300  # after so many steps the encoder and the sketch stay as they are; 0: never
     config.loss.condition_dropout = 0.1  # share of examples that learn without their condition (for guidance)
     config.loss.wrong_past = 0.8  # share of examples that begin with the sound of another time and are to come back
@@ -91,10 +91,10 @@ def get_config() -> ConfigDict:
     config.optimizer.final_fraction = 0.05  # cosine decay ends at this share of learning_rate
 
     config.train = ConfigDict()
-    config.train.steps = 2450
+    config.train.steps = 2350
     config.train.ema = 0.995  # decay of the averaged parameters used for evaluation and generation
     config.train.log_every = 10  # steps between lines of progress and TensorBoard scalars
-    config.train.eval_every = 700  # steps between evaluations of the losses on eval_split; 0: never
+    config.train.eval_every = 1175  # steps between evaluations of the losses on eval_split; 0: never
     config.train.eval_batches = 12
     config.train.checkpoint_every = 700  # steps
     config.train.keep_checkpoints = 2

@@ -16,14 +16,13 @@ class FramePrior(nnx.Module):
 
     What sounds on is told by its own past, so a decoder that sees the past learns what the picture means from the few
     tokens of an onset. Here every token of a note teaches it. The decoder's logits are added to these, as experts'
-    votes are (Hinton 2002): it only has to learn what they lack.
+    votes are (Hinton 2002): it only has to learn what they lack. There is no hidden layer: what it asks of the latents
+    is that they say it plainly.
     """
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         width, dtype = config.width, config.compute_dtype
-        hidden = 4 * config.video_width
-        self.fc1 = nnx.Linear(config.video_width, hidden, dtype=dtype, rngs=rngs)
-        self.two = nnx.Linear(hidden, clock.TOKENS_PER_FRAME * width, dtype=dtype, rngs=rngs)
+        self.two = nnx.Linear(config.video_width, clock.TOKENS_PER_FRAME * width, dtype=dtype, rngs=rngs)
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
         self.heads = nnx.List(
             [
@@ -33,7 +32,7 @@ class FramePrior(nnx.Module):
         )
 
     def __call__(self, latents: Float[Array, "batch frames video"]) -> Float[Array, "batch tokens codebooks size"]:
-        x = self.two(jax.nn.gelu(self.fc1(latents)))
+        x = self.two(latents)
         x = self.norm(x.reshape(x.shape[0], clock.tokens_of(latents.shape[1]), -1))
         logits = jnp.stack([head(x) for head in self.heads], axis=2)
         return jax.nn.log_softmax(logits.astype(jnp.float32))
