@@ -91,10 +91,10 @@ def get_config() -> ConfigDict:
     config.optimizer.final_fraction = 0.05  # cosine decay ends at this share of learning_rate
 
     config.train = ConfigDict()
-    config.train.steps = 2350
+    config.train.steps = 2250
     config.train.ema = 0.995  # decay of the averaged parameters used for evaluation and generation
     config.train.log_every = 10  # steps between lines of progress and TensorBoard scalars
-    config.train.eval_every = 1175  # steps between evaluations of the losses on eval_split; 0: never
+    config.train.eval_every = 1125  # steps between evaluations of the losses on eval_split; 0: never
     config.train.eval_batches = 12
     config.train.checkpoint_every = 700  # steps
     config.train.keep_checkpoints = 2

@@ -210,9 +210,7 @@ def main(argv: list[str] | None = None) -> int:
         "--clips", str(arguments.held_out_clips), "--seed", str(HELD_OUT_SEED), "--split", "test",
     )  # fmt: skip
     convert = Step("convert them", ("data_prep", "convert", "--input", clips, "--out", held_out))
-    inspect = Step(
-        "inspect the records", ("data_prep", "inspect", "--records", held_out, "--report", f"{held_out}.html")
-    )
+    inspect = Step("inspect the records", ("data_prep", "inspect", "--records", held_out))
     steps.run(
         "render clips to learn from", "data_prep", "recital", "--records", "--out", records,
         "--clips", str(arguments.train_clips), "--seed", str(TRAIN_SEED), "--test-percent", "5",
