@@ -75,7 +75,7 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(workdir: Path, exported:
         export.export_safetensors(workdir, exported)
     with pytest.raises(UserError, match="--format stablehlo is not there yet"):
         export.command(["--checkpoint", str(workdir), "--format", "stablehlo", "--out", str(tmp_path / "out")])
-    beyond = "no frame-locked addition and no frame prior and no rotary cross-attention and no window"
+    beyond = " and ".join(f"no {name}" for name in ("frame-locked addition", "frame prior", "recent moments", "rotary"))
     with pytest.raises(UserError, match=beyond):
         export.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")])
     (tmp_path / "file").write_text("")
@@ -150,7 +150,7 @@ def test_what_a_musicgen_cannot_hold_is_left_out_only_when_asked(
 ) -> None:
     words = ["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")]
     assert export.command([*words, "--drop", "--licence", "CC0-1.0"]) == 0
-    said = "frame-locked addition, frame prior, rotary cross-attention, window of cross-attention"
+    said = "frame-locked addition, frame prior, recent moments, rotary cross-attention, window of cross-attention"
     assert said in capsys.readouterr().err
     card = (tmp_path / "out" / "README.md").read_text()
     assert said in card and card.startswith("---\nlicense: cc0-1.0\n") and "random weights" in card

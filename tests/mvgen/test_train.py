@@ -245,8 +245,8 @@ def test_the_real_model_killed_and_resumed_by_the_command(records: Path, tmp_pat
     def flags(name: str) -> list[str]:
         fields = {
             "data.path": records, "train.compilation_cache": tmp_path / "cache", "model.denoiser_patch": 8,
-            "loss.music_from": 0, "loss.encoder_until": 0, "train.steps": 12, "train.checkpoint_every": 4,
-            "train.eval_every": 0,
+            "loss.music_from": 0, "loss.video_from": 0, "loss.encoder_until": 0, "train.steps": 12,
+            "train.checkpoint_every": 4, "train.eval_every": 0,
         }  # fmt: skip
         own = [f"--config={CONFIGS / 'debug.py'}", f"--workdir={tmp_path / name}"]
         return own + [f"--config.{field}={value}" for field, value in fields.items()]
