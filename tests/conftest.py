@@ -3,3 +3,5 @@
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Most of a test's time is XLA's compiler at work on programs that run once; unoptimised they are the same programs.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
