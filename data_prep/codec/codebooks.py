@@ -3,6 +3,9 @@
 As in EnCodec (Defossez et al., "High Fidelity Neural Audio Compression", 2022): level after level, the nearest entry
 is taken off what is left; entries are exponential moving averages of what fell to them; an entry that gets nothing is
 laid anew on a point of the batch. Gradients pass straight through.
+
+The first level may be told to look at the first channels alone: its entries are zero in the others, which then add
+the same to every distance, so that the nearest entry is the nearest in those channels. The format stays EnCodec's.
 """
 
 from __future__ import annotations
@@ -35,11 +38,25 @@ class Codebooks(nn.Module):
     Args:
         decay: of the moving averages.
         dead_below: an entry whose average count of points a batch falls below this is laid anew.
+        content: how many channels the first level looks at; 0: all.
     """
 
-    def __init__(self, levels: int, entries: int, dimension: int, decay: float = 0.99, dead_below: float = 0.03):
+    def __init__(
+        self,
+        levels: int,
+        entries: int,
+        dimension: int,
+        decay: float = 0.99,
+        dead_below: float = 0.03,
+        content: int = 0,
+    ):
         super().__init__()
         self.decay, self.dead_below = decay, dead_below
+        seen = torch.ones(levels, dimension)
+        if content:
+            seen[0, content:] = 0
+        self.register_buffer("seen", seen, persistent=False)
+        self.seen: Tensor
         self.register_buffer("entries", torch.zeros(levels, entries, dimension))
         self.register_buffer("sums", torch.zeros(levels, entries, dimension))
         self.register_buffer("counts", torch.ones(levels, entries))
@@ -56,7 +73,7 @@ class Codebooks(nn.Module):
         """
         residual = latents
         for level in range(len(self.entries)):
-            centres, nearest = k_means(residual, self.entries.shape[1], rounds, generator)
+            centres, nearest = k_means(residual * self.seen[level], self.entries.shape[1], rounds, generator)
             counts = torch.bincount(nearest, minlength=len(centres)) * (points_a_batch / len(latents))
             self.entries[level] = centres
             self.counts[level] = counts.clamp_min(2 * self.dead_below)
@@ -74,16 +91,17 @@ class Codebooks(nn.Module):
         residual, total = points, torch.zeros_like(points)
         codes, commitments, uses = [], [], []
         for level, entries in enumerate(self.entries.clone()):
-            distance = residual.square().sum(1, keepdim=True) - 2 * residual @ entries.T + entries.square().sum(1)
+            looked_at = residual * self.seen[level]
+            distance = looked_at.square().sum(1, keepdim=True) - 2 * looked_at @ entries.T + entries.square().sum(1)
             least, nearest = distance.min(1)
             chosen = entries[nearest]
-            commitments.append((residual - chosen).square().mean())
+            commitments.append((looked_at - chosen).square().sum(1).mean() / self.seen[level].sum())
             temperature = least.detach().mean().clamp_min(1e-6)
             spread = torch.softmax(-distance / temperature, dim=1).mean(0)
             entropy = -(spread * (spread + 1e-9).log()).sum()
             uses.append(1 - entropy / torch.log(torch.tensor(float(len(entries)))))
             if self.training:
-                self._follow(level, residual.detach(), nearest, generator)
+                self._follow(level, looked_at.detach(), nearest, generator)
             codes.append(nearest.view(batch, length))
             total = total + chosen
             residual = residual - chosen

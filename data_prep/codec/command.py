@@ -21,13 +21,22 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     if command == "codec-train":
         parser.add_argument("--out", required=True, metavar="DIR", help="gets config.json and model.safetensors")
         parser.add_argument("--work", metavar="DIR", help="for checkpoints (OUT/work); a stopped run goes on there")
+        parser.add_argument("--start", metavar="DIR",
+                            help="begin with the network of another run, whose --work folder this is")  # fmt: skip
         parser.add_argument("--steps", type=int, default=5000, help="training steps (%(default)s)")
         parser.add_argument("--free-steps", type=int, default=500,
                             help="of them, the first that are not quantised (%(default)s)")  # fmt: skip
         parser.add_argument("--batch", type=int, default=8, help="crops a step (%(default)s)")
         parser.add_argument("--crop-seconds", type=float, default=0.4, help="length of a crop (%(default)s)")
+        parser.add_argument("--learning-rate", type=float, default=2e-3, help="at its highest (%(default)s)")
         parser.add_argument("--filters", type=int, default=8, help="channels of the first layer (%(default)s)")
         parser.add_argument("--hidden", type=int, default=64, help="channels of the latents (%(default)s)")
+        parser.add_argument("--content", type=int, default=24,
+                            help="of them, those by which the first codebook tells what sounds (%(default)s; 0: none, "
+                            "it codes the waveform like the others)")  # fmt: skip
+        parser.add_argument("--flux", type=float, default=0.0,
+                            help="share of the gradient for steps of the spectrum, by which onsets are heard, beside "
+                            "4 for the rest (%(default)s)")  # fmt: skip
         parser.add_argument("--seed", type=int, default=0, help="of weights, crops and restarts (%(default)s)")
         parser.add_argument("--recital-seed", type=int, default=TRAINING_SEED, help="of the clips (%(default)s)")
         parser.add_argument("--threads", type=int, default=1,
@@ -51,16 +60,21 @@ def _train(args: argparse.Namespace) -> int:
 
     from data_prep.codec.network import write_codec
     from data_prep.codec.sound import TrainingCrops, music_sound, recital_sound
-    from data_prep.codec.train import Recipe, Trainer, train
+    from data_prep.codec.train import Recipe, Trainer, start_from, train
     from data_prep.recital.score import INSTRUMENTS
 
     tokens = args.crop_seconds * 50
     if tokens < 5 or abs(tokens - round(tokens)) > 1e-9:
         raise UserError(f"--crop-seconds must be at least 0.1 and a multiple of 0.02, not {args.crop_seconds:g}")
+    # A network that another run has trained has found the waveform.
+    begun = {"settled": 0} if args.start else {}
     recipe = Recipe(
         steps=args.steps, free_steps=args.free_steps, batch=args.batch, filters=args.filters, hidden=args.hidden,
-        seed=args.seed,
+        content=args.content, learning_rate=args.learning_rate, flux=args.flux, seed=args.seed,
+        **begun,
     )  # fmt: skip
+    if not 0 <= args.content < args.hidden:
+        raise UserError(f"--content must be from 0 to less than --hidden ({args.hidden}), not {args.content}")
     if args.steps <= args.free_steps:
         raise UserError(f"--steps must be more than --free-steps, not {args.steps} and {args.free_steps}")
     points = min(recipe.kmeans_batches, args.free_steps) * args.batch * round(tokens)
@@ -72,6 +86,8 @@ def _train(args: argparse.Namespace) -> int:
     sounds += recital_sound(args.recital_seed, args.clips or 100, INSTRUMENTS)
     crops = TrainingCrops(sounds, SHARES, args.seed, args.crop_seconds)
     trainer = Trainer(recipe, crops)
+    if args.start:
+        start_from(trainer, args.start)
     train(trainer, args.work or os.path.join(args.out, "work"))
     write_codec(trainer.network, trainer.codebooks.entries, args.out)
     print(f"wrote {args.out}; measure it: python -m data_prep codec-measure --codec {args.out}")

@@ -2,8 +2,9 @@
 
 Long windows tell pitches apart, short ones place attacks. At each length: L1 between log magnitudes (mel bands at the
 longer windows, plain bins at the shortest) and spectral convergence, ``|S - S'| / |S|`` in the Frobenius norm
-(Arik et al., "Fast Spectrogram Inversion", 2018). Everything is relative to the sound's own size, so that loud
-sources do not rule quiet ones.
+(Arik et al., "Fast Spectrogram Inversion", 2018); and L1 between the steps that the log magnitudes take from frame to
+frame, by which onsets are heard: a soft attack over what still sounds moves them little, noise of the codec's own moves
+them as much. Everything is relative to the sound's own size, so that loud sources do not rule quiet ones.
 """
 
 from __future__ import annotations
@@ -48,15 +49,18 @@ class SpectralLoss(nn.Module):
         return getattr(self, f"mel_{length}") @ size if bands else size
 
     def forward(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
-        """Scalar distances of the made sound from the true one, both ``[B, n]``: "log" and "convergence"."""
-        log_distance, convergence = made.new_zeros(()), made.new_zeros(())
+        """Scalar distances of the made sound from the true one, both ``[B, n]``: "log", "convergence" and "flux"."""
+        log_distance, convergence, flux = made.new_zeros(()), made.new_zeros(()), made.new_zeros(())
         for scale in self.scales:
             made_size, true_size = self.magnitudes(made, *scale), self.magnitudes(true, *scale)
-            log_distance = log_distance + ((made_size + FLOOR).log() - (true_size + FLOOR).log()).abs().mean()
+            apart = (made_size + FLOOR).log() - (true_size + FLOOR).log()
+            log_distance = log_distance + apart.abs().mean()
+            flux = flux + apart.diff(dim=-1).abs().mean()
             difference = (made_size - true_size).flatten(1).norm(dim=1)
             size = true_size.flatten(1).norm(dim=1) + FLOOR * true_size[0].numel() ** 0.5
             convergence = convergence + (difference / size).mean()
-        return {"log": log_distance / len(self.scales), "convergence": convergence / len(self.scales)}
+        losses = {"log": log_distance, "convergence": convergence, "flux": flux}
+        return {name: loss / len(self.scales) for name, loss in losses.items()}
 
 
 def waveform_loss(made: Tensor, true: Tensor) -> Tensor:
@@ -83,10 +87,11 @@ class Balancer:
         self.seen = 0.0  # the averages' total weight, which is less than 1 in the beginning
 
     def gradient(self, losses: dict[str, Tensor], shares: dict[str, float], made: Tensor) -> Tensor:
-        """The balanced gradient at ``made``, a leaf that the losses were computed from; shares by the losses' names."""
+        """The balanced gradient at ``made``, a leaf that the losses were computed from; shares by the losses' names;
+        what has none costs nothing."""
         total = torch.zeros_like(made)
         self.seen = self.decay * self.seen + (1 - self.decay)
-        for name, share in shares.items():
+        for name, share in ((name, share) for name, share in shares.items() if share > 0):
             (gradient,) = torch.autograd.grad(losses[name], made, retain_graph=True)
             norm = float(gradient.norm())
             if norm != norm or norm == float("inf"):  # one bad batch must not end the run

@@ -3,6 +3,8 @@
 Every measure compares a sound with what encoding and decoding made of it:
 
 - **codebook use**: share of entries that occur, and perplexity ``exp(H)`` of how often, for each codebook;
+- **pitch told by one code**: for each codebook, the share of tokens inside notes of single-voice clips whose code alone
+  tells the pitch: its most frequent one in the other half of the clips (:func:`pitch_told`);
 - **log-mel distance**: mean absolute difference of 80 mel bands in dB (FFT 2048, hop 512, 32 kHz, floor -80 dB);
 - **SI-SDR**: scale-invariant signal-to-distortion ratio in dB (Le Roux et al., "SDR - half-baked or well done?", 2019);
 - **onset F**: librosa's onsets (22.05 kHz, FFT 2048, hop 512, its defaults) against the known notes' moments, matched
@@ -26,7 +28,7 @@ from transformers import EncodecModel
 
 from data_prep.codec.sound import Sound
 from data_prep.extract.tokens import codec_location
-from mvgen.clock import CODEC_SAMPLE_RATE
+from mvgen.clock import CODEC_SAMPLE_RATE, TOKEN_RATE
 from mvgen.errors import UserError
 
 ONSET_RATE = 22_050
@@ -71,6 +73,45 @@ def codebook_use(codes: np.ndarray, entries: int) -> list[dict[str, float]]:
         perplexity = float(np.exp(-(share * np.log(share)).sum()))
         figures.append({"used": float((counts > 0).mean()), "perplexity": perplexity})
     return figures
+
+
+def pitch_told(groups: list[np.ndarray], entries: int) -> tuple[float, float]:
+    """How well one code tells the pitch.
+
+    Args:
+        groups: of each clip the tokens inside its notes, ``[k, 2]`` code and MIDI pitch. Codes learn their pitch from
+            the clips of even place and are asked in the others, and the other way round.
+        entries: how many codes there are.
+
+    Returns:
+        The share that is told right, and the share that is had by always naming the most frequent pitch; NaN without
+        tokens on both sides.
+    """
+    halves = [np.concatenate(groups[side::2]) if groups[side::2] else np.zeros((0, 2), int) for side in (0, 1)]
+    if not all(map(len, halves)):
+        return float("nan"), float("nan")
+    right = by_chance = 0
+    for known, asked in (halves, halves[::-1]):
+        counts = np.zeros((entries, 128), int)
+        np.add.at(counts, (known[:, 0], known[:, 1]), 1)
+        common = int(counts.sum(0).argmax())
+        told = np.where(counts.any(1), counts.argmax(1), common)
+        right += int((told[asked[:, 0]] == asked[:, 1]).sum())
+        by_chance += int((asked[:, 1] == common).sum())
+    total = sum(map(len, halves))
+    return right / total, by_chance / total
+
+
+def tokens_in_notes(codes: np.ndarray, notes: np.ndarray) -> np.ndarray:
+    """Which tokens of a single voice lie wholly inside its notes ``[k, 3]``: ``[k', 2]``, place and MIDI pitch."""
+    notes = notes[np.argsort(notes[:, 0], kind="stable")]
+    ends = np.minimum(np.append(notes[1:, 0], np.inf), notes[:, 1])
+    inside = [
+        (place, int(pitch))
+        for (onset, _, pitch), end in zip(notes, ends, strict=True)
+        for place in range(int(np.ceil(onset * TOKEN_RATE)), min(int(end * TOKEN_RATE), codes.shape[1]))
+    ]
+    return np.array(inside, int).reshape(-1, 2)
 
 
 def log_mel(samples: np.ndarray) -> np.ndarray:
@@ -151,7 +192,8 @@ def note_pitches(samples: np.ndarray, notes: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Measured:
-    """One sound's figures; see the module's text. Pitches are ``[k, 2]``, true and read."""
+    """One sound's figures; see the module's text. Pitches are ``[k, 2]``, true and read; ``inside`` is of
+    :func:`tokens_in_notes`."""
 
     kind: str
     codes: np.ndarray
@@ -163,6 +205,7 @@ class Measured:
     after: np.ndarray
     pitches_before: np.ndarray
     pitches_after: np.ndarray
+    inside: np.ndarray
 
 
 def measure_sound(model: EncodecModel, sound: Sound, other: Sound) -> Measured:
@@ -182,6 +225,7 @@ def measure_sound(model: EncodecModel, sound: Sound, other: Sound) -> Measured:
         after=detect_onsets(made),
         pitches_before=note_pitches(sound.samples, sound.notes) if single else none,
         pitches_after=note_pitches(made, sound.notes) if single else none,
+        inside=tokens_in_notes(codes, sound.notes) if single else none,
     )
 
 
@@ -197,6 +241,10 @@ def measure_codec(model: EncodecModel, sounds: list[Sound]) -> dict[str, Any]:
         codes = [one.codes for kind, group in by_kind.items() if (kind == "music") == wanted for one in group]
         if codes:
             books[part] = codebook_use(np.concatenate(codes, axis=1), model.config.codebook_size)
+    single = [one for group in by_kind.values() for one in group if len(one.inside)]
+    for level, book in enumerate(books.get("recital", [])):
+        tokens = [np.stack([one.codes[level, one.inside[:, 0]], one.inside[:, 1]], axis=1) for one in single]
+        book["pitch_told"], book["pitch_told_chance"] = pitch_told(tokens, model.config.codebook_size)
     return {"kinds": {kind: _summary(group) for kind, group in by_kind.items()}, "codebooks": books}
 
 
@@ -243,8 +291,10 @@ def table(figures: dict[str, Any]) -> str:
         digits = 0 if name in ("sounds", "notes") else 1 if name.endswith(("_db", "_db_chance")) else 3
         cells = [f"{group[name]:.{digits}f}" if name in group else "" for group in kinds.values()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", "| codebook | sound | entries used | perplexity |", "|---|---|---|---|"]
+    lines += ["", "| codebook | sound | entries used | perplexity | pitch told by one code (chance) |",
+              "|---|---|---|---|---|"]  # fmt: skip
     for part, books in figures["codebooks"].items():
         for level, book in enumerate(books):
-            lines.append(f"| {level + 1} | {part} | {book['used']:.3f} | {book['perplexity']:.0f} |")
+            told = f"{book['pitch_told']:.3f} ({book['pitch_told_chance']:.3f})" if "pitch_told" in book else ""
+            lines.append(f"| {level + 1} | {part} | {book['used']:.3f} | {book['perplexity']:.0f} | {told} |")
     return "\n".join(lines)

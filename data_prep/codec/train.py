@@ -12,10 +12,11 @@ import os
 from dataclasses import asdict, dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from data_prep.codec.codebooks import Codebooks
+from data_prep.codec.content import Content
 from data_prep.codec.initialise import scale_by_data
 from data_prep.codec.losses import Balancer, SpectralLoss, waveform_loss
 from data_prep.codec.network import Network, tiny_config
@@ -34,12 +35,16 @@ class Recipe:
         kmeans_batches: how many batches before that point give the latents that codebooks are laid on.
         batch: crops a step.
         learning_rate: of AdamW (betas 0.8, 0.99), after ``warm_up`` steps; falls by a cosine to ``last_rate`` of it.
-        waveform, convergence, log: shares of the gradient on the sound (:class:`~data_prep.codec.losses.Balancer`).
+        waveform, convergence, log, flux: shares of the gradient on the sound
+            (:class:`~data_prep.codec.losses.Balancer`).
         settled, settled_waveform, settled_log: from that step on, the shares change to these. By then the waveform has
             been found and holds; what is left is noise in quiet bands, which the logarithmic term sees.
         commitment, use, spread: weights of what is asked of the latents; ``spread`` holds every channel near zero mean
             and unit variance, without which the latents drift away before the codebooks are laid, and a few outliers
             then rule the commitment.
+        content, content_share: how many channels of the latents the first codebook looks at, and how strongly what they
+            are to tell (:mod:`data_prep.codec.content`) pulls at them: its gradient there has this share of the norm of
+            the sound's gradient on the sound; 0 channels: it looks at all, and nothing is asked of it.
     """
 
     steps: int = 4000
@@ -54,10 +59,13 @@ class Recipe:
     waveform: float = 3.0
     convergence: float = 1.0
     log: float = 1.0
+    flux: float = 0.0
     settled: int = 1000
     settled_waveform: float = 1.0
     settled_log: float = 2.0
     spread: float = 1.0
+    content: int = 24
+    content_share: float = 0.2
     filters: int = 8
     hidden: int = 64
     codebooks: int = 4
@@ -68,7 +76,7 @@ class Recipe:
     def shares_at(self, step: int) -> dict[str, float]:
         """Shares of the losses on the sound at a step."""
         waveform, log = (self.waveform, self.log) if step < self.settled else (self.settled_waveform, self.settled_log)
-        return {"waveform": waveform, "convergence": self.convergence, "log": log}
+        return {"waveform": waveform, "convergence": self.convergence, "log": log, "flux": self.flux}
 
     def rate_at(self, step: int) -> float:
         """Learning rate at a step."""
@@ -87,12 +95,17 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         config = tiny_config(recipe.filters, recipe.hidden, recipe.codebooks, recipe.entries)
         self.network = Network(config)
-        self.codebooks = Codebooks(recipe.codebooks, recipe.entries, recipe.hidden)
+        self.codebooks = Codebooks(recipe.codebooks, recipe.entries, recipe.hidden, content=recipe.content)
+        self.content = Content(recipe.content) if recipe.content else None
         self.spectral = SpectralLoss()
         self.balancer = Balancer()
+        self.pull = Balancer(self.balancer.size * recipe.content_share)
         scale_by_data(self.network, self._sound(0), self._generator(0))
+        if self.content:
+            self.content.start_at(torch.cat([self._sound(step)[:, 0] for step in range(8)]))
+        parts = nn.ModuleList([self.network] + ([self.content] if self.content else []))
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, betas=(0.8, 0.99), weight_decay=0.0
+            parts.parameters(), lr=recipe.learning_rate, betas=(0.8, 0.99), weight_decay=0.0
         )
         self.step = 0
         self.recent: list[Tensor] = []  # latents of the last batches before k-means, each [B * T, D]
@@ -119,25 +132,38 @@ class Trainer:
         losses: dict[str, Tensor] = {}
         if step >= recipe.free_steps:
             quantised = self.codebooks(latents, self._generator(step))
-            made = self.network.decode(quantised.latents)
+            made = self.network.decode(self._withheld(quantised.latents))
             losses["commitment"], losses["use"] = quantised.commitment, quantised.use
         else:
             if step >= recipe.free_steps - recipe.kmeans_batches:
                 self.recent.append(latents.detach().transpose(1, 2).reshape(-1, latents.shape[1]))
-            made = self.network.decode(latents)
+            made = self.network.decode(self._withheld(latents))
         deviation, mean = torch.std_mean(latents, dim=(0, 2))
         losses["spread"] = mean.square().mean() + (deviation - 1).square().mean()
         regularity = torch.stack([getattr(recipe, name) * loss for name, loss in losses.items()]).sum()
         heard = made.detach().requires_grad_()
         on_sound = self.spectral(heard[:, 0], sound[:, 0]) | {"waveform": waveform_loss(heard[:, 0], sound[:, 0])}
         self.optimizer.zero_grad(set_to_none=True)
-        gradient = self.balancer.gradient(on_sound, recipe.shares_at(step), heard)
-        torch.autograd.backward([made, regularity], [gradient, None])
+        ends: list[Tensor] = [made, regularity]
+        gradients: list[Tensor | None] = [self.balancer.gradient(on_sound, recipe.shares_at(step), heard), None]
+        if self.content:
+            # By itself it would pull some hundred times as hard as the sound, whose waveform would never be found.
+            telling = latents[:, : recipe.content]
+            told = telling.detach().requires_grad_()
+            losses["content"] = self.content(told, sound[:, 0])
+            ends += [telling, losses["content"]]
+            gradients += [self.pull.gradient({"content": losses["content"]}, {"content": 1.0}, told), None]
+        torch.autograd.backward(ends, gradients)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         if torch.isfinite(norm):  # one bad batch must not end the run
             self.optimizer.step()
         self.step += 1
         return {name: float(loss.detach()) for name, loss in (on_sound | losses).items()}
+
+    def _withheld(self, latents: Tensor) -> Tensor:
+        """The same latents ``[B, D, T]``; what the sound asks for does not reach the channels that tell the content."""
+        content = self.recipe.content
+        return torch.cat([latents[:, :content].detach(), latents[:, content:]], dim=1)
 
     def save(self, folder: str) -> None:
         """Writes the checkpoint, whole or not at all."""
@@ -147,9 +173,10 @@ class Trainer:
             "step": self.step,
             "network": self.network.state_dict(),
             "codebooks": self.codebooks.state_dict(),
+            "content": self.content.state_dict() if self.content else {},
             "optimizer": self.optimizer.state_dict(),
             "recent": self.recent,
-            "balancer": [self.balancer.norms, self.balancer.seen],
+            "balancers": [[balancer.norms, balancer.seen] for balancer in (self.balancer, self.pull)],
         }
         torch.save(state, path + ".part")
         os.replace(path + ".part", path)
@@ -164,11 +191,33 @@ class Trainer:
             changed = sorted(k for k, v in asdict(self.recipe).items() if state["recipe"].get(k) != v)
             raise UserError(f"{path} was made with other settings ({', '.join(changed)}); give another --work folder")
         self.step, self.recent = state["step"], state["recent"]
-        self.balancer.norms, self.balancer.seen = state["balancer"]
+        for balancer, (norms, seen) in zip((self.balancer, self.pull), state["balancers"], strict=True):
+            balancer.norms, balancer.seen = norms, seen
         self.network.load_state_dict(state["network"])
         self.codebooks.load_state_dict(state["codebooks"])
+        if self.content:
+            self.content.load_state_dict(state["content"])
         self.optimizer.load_state_dict(state["optimizer"])
         return True
+
+
+def start_from(trainer: Trainer, work: str) -> None:
+    """Gives a trainer at its first step the network that another run, whose checkpoint is in ``work``, ended with.
+
+    Codebooks, optimizer and what tells the content are not taken over.
+
+    Raises:
+        UserError: no checkpoint there, or a network of another shape.
+    """
+    path = os.path.join(work, CHECKPOINT)
+    if not os.path.exists(path):
+        raise UserError(f"nothing to start from: there is no {path} (give the --work folder of another codec-train)")
+    state = torch.load(path, weights_only=True)
+    for size in ("filters", "hidden"):
+        if state["recipe"][size] != getattr(trainer.recipe, size):
+            raise UserError(f"{path} is of a network with --{size} {state['recipe'][size]}, not "
+                            f"{getattr(trainer.recipe, size)}")  # fmt: skip
+    trainer.network.load_state_dict(state["network"])
 
 
 def train(trainer: Trainer, work: str) -> None:

@@ -109,6 +109,7 @@ def test_bad_music_folder_is_one_clear_line(tmp_path):
 def test_commands_train_and_measure(tmp_path, capsys):
     codec = str(tmp_path / "codec")
     small = ["--filters", "4", "--hidden", "16", "--batch", "4", "--crop-seconds", "0.2", "--clips", "1"]
+    small += ["--content", "4"]
     assert main(["codec-train", "--out", codec, "--steps", "30", "--free-steps", "20", *small]) == 0
     assert main(["codec-measure", "--codec", codec, "--clips", "2", "--json", str(tmp_path / "figures.json")]) == 0
     assert "| codebook |" in capsys.readouterr().out

@@ -10,10 +10,10 @@ from transformers import EncodecModel
 from data_prep.codec.losses import Balancer, SpectralLoss, waveform_loss
 from data_prep.codec.network import LEVEL, Network, tiny_config, write_codec
 from data_prep.codec.sound import Sound, TrainingCrops, level_of
-from data_prep.codec.train import Recipe, Trainer, train
+from data_prep.codec.train import Recipe, Trainer, start_from, train
 from mvgen.errors import UserError
 
-SMALL = dict(filters=4, hidden=16, codebooks=2, entries=16, batch=4, kmeans_batches=8, warm_up=5)
+SMALL = dict(filters=4, hidden=16, codebooks=2, entries=16, batch=4, kmeans_batches=8, warm_up=5, content=4)
 
 
 def tones(kind: str, count: int, seed: int) -> list[Sound]:
@@ -89,6 +89,21 @@ def test_stopped_run_goes_on_exactly(tmp_path):
         Trainer(Recipe(steps=24, free_steps=10, learning_rate=1e-3, **SMALL), crops()).resume(str(tmp_path / "cut"))
 
 
+def test_a_run_starts_with_the_network_of_another(tmp_path):
+    first = Trainer(Recipe(steps=24, free_steps=10, **SMALL | {"content": 0}), crops())
+    first.advance()
+    first.save(str(tmp_path))
+    second = Trainer(Recipe(steps=24, free_steps=10, **SMALL), crops())
+    start_from(second, str(tmp_path))
+    assert second.step == 0
+    for name, value in first.network.state_dict().items():
+        torch.testing.assert_close(second.network.state_dict()[name], value, rtol=0, atol=0)
+    with pytest.raises(UserError, match="--filters 4, not 6"):
+        start_from(Trainer(Recipe(**SMALL | {"filters": 6}), crops()), str(tmp_path))
+    with pytest.raises(UserError, match="nothing to start from"):
+        start_from(second, str(tmp_path / "none"))
+
+
 def test_written_codec_is_what_was_trained(tmp_path):
     trainer = Trainer(Recipe(steps=30, free_steps=10, **SMALL), crops())
     for _ in range(30):
@@ -136,6 +151,15 @@ def test_losses_are_zero_for_the_same_and_relative():
     )
 
 
+def test_flux_is_of_steps_not_of_levels():
+    generator = torch.Generator().manual_seed(0)
+    true = 0.1 * torch.randn(2, 6400, generator=generator)
+    louder, stepped = 2 * true, true * torch.where(torch.arange(6400) < 3200, 1.0, 2.0)
+    losses = {name: SpectralLoss()(made, true) for name, made in (("louder", louder), ("stepped", stepped))}
+    assert losses["louder"]["log"] > losses["stepped"]["log"]
+    assert losses["louder"]["flux"] < 0.5 * losses["stepped"]["flux"]
+
+
 def test_balancer_gives_each_loss_its_share():
     balancer = Balancer(size=1.0)
     for _ in range(5):
@@ -143,3 +167,5 @@ def test_balancer_gives_each_loss_its_share():
         losses = {"small": 1e-6 * made[0], "large": 1e6 * made[1]}
         gradient = balancer.gradient(losses, {"small": 3.0, "large": 1.0}, made)
     torch.testing.assert_close(gradient, torch.tensor([0.75, 0.25, 0.0, 0.0]))
+    made = torch.zeros(1, requires_grad=True)
+    assert balancer.gradient({"small": made[0]}, {"small": 1.0, "absent": 0.0}, made).shape == (1,)
