@@ -7,7 +7,6 @@ import torch
 
 from data_prep.codec.codebooks import Codebooks
 from data_prep.codec.content import LOUDNESS, SEMITONES, SHAPE, Content
-from data_prep.codec.measure import pitch_told, tokens_in_notes
 from data_prep.codec.train import Recipe, Trainer
 from tests.data_prep.codec.test_train import SMALL, crops
 
@@ -75,20 +74,3 @@ def test_training_teaches_content_and_the_sound_does_not_move_it():
     latents = torch.randn(2, 16, 10, requires_grad=True)
     trainer.network.decode(trainer._withheld(latents)).square().sum().backward()
     assert latents.grad is not None and not latents.grad[:, :4].any() and latents.grad[:, 4:].any()
-
-
-def test_pitch_told_by_one_code():
-    rng = np.random.default_rng(0)
-    pitches = [rng.integers(50, 60, 200) for _ in range(4)]
-    told = [np.stack([2 * p, p], axis=1) for p in pitches]
-    untold = [np.stack([rng.integers(0, 128, 200), p], axis=1) for p in pitches]
-    assert pitch_told(told, 128)[0] == 1
-    right, chance = pitch_told(untold, 128)
-    assert right < 0.25 and 0.05 < chance < 0.2
-    assert np.isnan(pitch_told(told[:1], 128)).all() and np.isnan(pitch_told([], 128)).all()
-
-
-def test_tokens_in_notes_leave_out_what_is_cut():
-    notes = np.array([[0.05, 0.5, 60], [0.11, 0.15, 62]])
-    inside = tokens_in_notes(np.zeros((4, 100), int), notes)
-    np.testing.assert_array_equal(inside, [[3, 60], [4, 60], [6, 62]])

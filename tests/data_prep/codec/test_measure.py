@@ -17,9 +17,11 @@ from data_prep.codec.measure import (
     moments,
     note_pitches,
     onset_f,
+    pitch_told,
     read_pitch,
     round_trip,
     si_sdr,
+    tokens_in_notes,
 )
 from data_prep.codec.sound import TRAINING_SHARE, music_sound, recital_sound
 from mvgen.errors import UserError
@@ -73,16 +75,39 @@ def test_silence_has_no_pitch():
     assert read_pitch(np.zeros(32_000, np.float32), 0.1, 0.5) == 0
 
 
-def test_packaged_codec_keeps_notes():
+def test_pitch_told_by_one_code():
+    rng = np.random.default_rng(0)
+    pitches = [rng.integers(50, 60, 200) for _ in range(4)]
+    told = [np.stack([2 * p, p], axis=1) for p in pitches]
+    untold = [np.stack([rng.integers(0, 128, 200), p], axis=1) for p in pitches]
+    assert pitch_told(told, 128)[0] == 1
+    right, chance = pitch_told(untold, 128)
+    assert right < 0.25 and 0.05 < chance < 0.2
+    assert np.isnan(pitch_told(told[:1], 128)).all() and np.isnan(pitch_told([], 128)).all()
+
+
+def test_tokens_in_notes_leave_out_what_is_cut():
+    notes = np.array([[0.05, 0.5, 60], [0.11, 0.15, 62]])
+    inside = tokens_in_notes(np.zeros((4, 100), int), notes)
+    np.testing.assert_array_equal(inside, [[3, 60], [4, 60], [6, 62]])
+
+
+def test_packaged_codec_keeps_notes_and_its_first_code_tells_them():
     """Not the figures of docs/codec.md, only that the weights in the package are the trained ones."""
     model = load_model("encodec_tiny")
     right = total = 0
-    for sound in recital_sound(6, 2, ("keyboard", "strings"), voices=1):
+    tokens: list[list[np.ndarray]] = [[], [], [], []]
+    for sound in sorted(recital_sound(6, 6, ("keyboard", "strings"), voices=1), key=lambda sound: sound.kind):
         codes, made = round_trip(model, sound.samples)
         assert codes.shape == (4, 300) and made.shape == sound.samples.shape
         pitches = note_pitches(made, sound.notes)
         right, total = right + (pitches[:, 0] == pitches[:, 1]).sum(), total + len(pitches)
+        inside = tokens_in_notes(codes, sound.notes)
+        for level, group in zip(codes, tokens, strict=True):
+            group.append(np.stack([level[inside[:, 0]], inside[:, 1]], axis=1))
     assert right / total >= 0.9
+    told = [pitch_told(group, 512)[0] for group in tokens]
+    assert told[0] > 0.7 and told[0] > told[3] + 0.3
 
 
 def test_music_is_split_in_time(tmp_path):
