@@ -92,22 +92,29 @@ def test_tokens_in_notes_leave_out_what_is_cut():
     np.testing.assert_array_equal(inside, [[3, 60], [4, 60], [6, 62]])
 
 
-def test_packaged_codec_keeps_notes_and_its_first_code_tells_them():
+def test_packaged_codec_keeps_notes_and_its_first_code_has_no_phase():
     """Not the figures of docs/codec.md, only that the weights in the package are the trained ones."""
     model = load_model("encodec_tiny")
     right = total = 0
-    tokens: list[list[np.ndarray]] = [[], [], [], []]
-    for sound in sorted(recital_sound(6, 6, ("keyboard", "strings"), voices=1), key=lambda sound: sound.kind):
+    alike: list[list[float]] = [
+        [],
+        [],
+        [],
+        [],
+    ]  # of the tokens of one pitch in a clip, how many have its commonest code
+    for sound in recital_sound(6, 2, ("keyboard", "strings"), voices=1):
         codes, made = round_trip(model, sound.samples)
         assert codes.shape == (4, 300) and made.shape == sound.samples.shape
         pitches = note_pitches(made, sound.notes)
         right, total = right + (pitches[:, 0] == pitches[:, 1]).sum(), total + len(pitches)
         inside = tokens_in_notes(codes, sound.notes)
-        for level, group in zip(codes, tokens, strict=True):
-            group.append(np.stack([level[inside[:, 0]], inside[:, 1]], axis=1))
+        for level, shares in zip(codes, alike, strict=True):
+            for pitch in np.unique(inside[:, 1]):
+                of_pitch = level[inside[inside[:, 1] == pitch, 0]]
+                shares.append(np.bincount(of_pitch).max() / len(of_pitch))
     assert right / total >= 0.9
-    told = [pitch_told(group, 512)[0] for group in tokens]
-    assert told[0] > 0.7 and told[0] > told[3] + 0.3
+    first, *others = [np.mean(shares) for shares in alike]
+    assert first > 0.5 and max(others) < 0.4
 
 
 def test_music_is_split_in_time(tmp_path):
