@@ -66,12 +66,11 @@ def _train(args: argparse.Namespace) -> int:
     tokens = args.crop_seconds * 50
     if tokens < 5 or abs(tokens - round(tokens)) > 1e-9:
         raise UserError(f"--crop-seconds must be at least 0.1 and a multiple of 0.02, not {args.crop_seconds:g}")
-    # A network that another run has trained has found the waveform.
-    begun = {"settled": 0} if args.start else {}
     recipe = Recipe(
         steps=args.steps, free_steps=args.free_steps, batch=args.batch, filters=args.filters, hidden=args.hidden,
         content=args.content, learning_rate=args.learning_rate, flux=args.flux, seed=args.seed,
-        **begun,
+        # A network that another run has trained has found the waveform.
+        settled=0 if args.start else Recipe.settled,
     )  # fmt: skip
     if not 0 <= args.content < args.hidden:
         raise UserError(f"--content must be from 0 to less than --hidden ({args.hidden}), not {args.content}")

@@ -4,7 +4,7 @@ A codec trained on the waveform alone spends every codebook on the waveform: the
 every phase at which a token happens to cut it, one such code tells a single voice's pitch in 0.57 of cases, and whoever
 predicts codes must guess the phase of a note before its pitch. Here the first codebook sees only some channels of the
 latents, and these are trained to tell a description of the sound without phase, and nothing else: one code then tells
-the pitch in 0.98 of cases. So SpeechTokenizer (Zhang et al., 2024) and Mimi (Defossez et al., "Moshi", 2024) teach the
+the pitch in 0.96 of cases. So SpeechTokenizer (Zhang et al., 2024) and Mimi (Defossez et al., "Moshi", 2024) teach the
 first of their codebooks; their teacher is a speech model, this one is a spectrum.
 
 The description of a token, centred on its 640 samples:
@@ -20,9 +20,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mvgen.clock import CODEC_SAMPLE_RATE, TOKEN_RATE
+from data_prep.extract.tokens import SAMPLES_PER_TOKEN
+from mvgen.clock import CODEC_SAMPLE_RATE
 
-SAMPLES_PER_TOKEN = CODEC_SAMPLE_RATE // TOKEN_RATE
 LOWEST, SEMITONES = 40, 72
 """MIDI number of the first of the spectrum's bands, and how many there are."""
 WINDOW, FFT = 2048, 8192

@@ -102,13 +102,17 @@ def pitch_told(groups: list[np.ndarray], entries: int) -> tuple[float, float]:
     return right / total, by_chance / total
 
 
+def _single_voice(notes: np.ndarray, until: float) -> list[tuple[float, float, float]]:
+    """Onset, end and pitch of a single voice's notes ``[k, 3]``, sorted by onset: each ends where the next begins."""
+    ends = np.minimum(np.append(notes[:, 0], until)[1:], notes[:, 1])
+    return list(zip(notes[:, 0], ends, notes[:, 2], strict=True))
+
+
 def tokens_in_notes(codes: np.ndarray, notes: np.ndarray) -> np.ndarray:
     """Which tokens of a single voice lie wholly inside its notes ``[k, 3]``: ``[k', 2]``, place and MIDI pitch."""
-    notes = notes[np.argsort(notes[:, 0], kind="stable")]
-    ends = np.minimum(np.append(notes[1:, 0], np.inf), notes[:, 1])
     inside = [
         (place, int(pitch))
-        for (onset, _, pitch), end in zip(notes, ends, strict=True)
+        for onset, end, pitch in _single_voice(notes, np.inf)
         for place in range(int(np.ceil(onset * TOKEN_RATE)), min(int(end * TOKEN_RATE), codes.shape[1]))
     ]
     return np.array(inside, int).reshape(-1, 2)
@@ -184,8 +188,7 @@ def _peaks(height: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
 
 def note_pitches(samples: np.ndarray, notes: np.ndarray) -> np.ndarray:
     """The pitch read at each of a single voice's notes ``[k, 3]`` that is long enough, ``[k', 2]`` true and read."""
-    starts = np.append(notes[:, 0], len(samples) / CODEC_SAMPLE_RATE)
-    spans = zip(notes[:, 0], np.minimum(starts[1:], notes[:, 1]), notes[:, 2], strict=True)
+    spans = _single_voice(notes, len(samples) / CODEC_SAMPLE_RATE)
     read = [(pitch, read_pitch(samples, on, off)) for on, off, pitch in spans if off - on >= SKIP + SHORTEST]
     return np.array(read, int).reshape(-1, 2)
 

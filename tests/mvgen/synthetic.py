@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 from pathlib import Path
 
@@ -17,9 +16,6 @@ from mvgen.records import DESCRIPTION_FILE, RecordSpec, encode_record, write_tfr
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SPEC = RecordSpec(codebooks=4, codebook_size=64, frame_size=(16, 16), flow_size=(4, 4))
-
-FAST_COMPILE = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PLATFORMS": "cpu"}
-"""Environment of subprocesses: compile in half the time, run slower."""
 
 
 def preset(name: str, records: Path | str) -> ConfigDict:

@@ -75,7 +75,9 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(workdir: Path, exported:
         export.export_safetensors(workdir, exported)
     with pytest.raises(UserError, match="--format stablehlo is not there yet"):
         export.command(["--checkpoint", str(workdir), "--format", "stablehlo", "--out", str(tmp_path / "out")])
-    beyond = " and ".join(f"no {name}" for name in ("frame-locked addition", "frame prior", "recent moments", "rotary"))
+    beyond = (
+        "no frame-locked addition and no frame prior and no recent moments and no rotary cross-attention and no window"
+    )
     with pytest.raises(UserError, match=beyond):
         export.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")])
     (tmp_path / "file").write_text("")

@@ -23,7 +23,7 @@ from mvgen.interop.encodec import codec_folder
 from mvgen.interop.musicgen import read_musicgen
 from mvgen.records import RecordSpec
 from mvgen.start import check_codec
-from tests.mvgen.synthetic import CONFIGS, FAST_COMPILE, SPEC, preset, write_records
+from tests.mvgen.synthetic import CONFIGS, SPEC, preset, write_records
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -98,7 +98,7 @@ def test_a_run_by_the_command_starts_from_it_and_goes_back(musicgen: Path, recor
     fields = overrides(musicgen, records)
     command = [sys.executable, "-m", "mvgen.main", "--config=configs/musicgen_small.py", f"--workdir={workdir}"]
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
-    ended = subprocess.run([*command, *flags], env=FAST_COMPILE, capture_output=True, text=True, cwd=CONFIGS.parent)
+    ended = subprocess.run([*command, *flags], capture_output=True, text=True, cwd=CONFIGS.parent)
     assert ended.returncode == 0, ended.stderr
     assert "cannot be told: no codec lies beside its decoder" in ended.stderr
     model, _, _ = checkpoint.load_model(workdir)
@@ -114,7 +114,7 @@ def test_a_run_by_the_command_starts_from_it_and_goes_back(musicgen: Path, recor
     card = (out / "README.md").read_text()
     assert card.startswith("---\nlicense: cc-by-nc-4.0\n") and str(musicgen) in card
     # The run knows where it came from.
-    ended = subprocess.run([*command, *flags, "--config.init_from="], env=FAST_COMPILE, capture_output=True, text=True,
+    ended = subprocess.run([*command, *flags, "--config.init_from="], capture_output=True, text=True,
                            cwd=CONFIGS.parent)  # fmt: skip
     assert ended.returncode == 2 and "a run with config.init_from = " in ended.stderr
 

@@ -24,7 +24,7 @@ from mvgen import losses, sharding, step, train
 from mvgen.errors import UserError
 from mvgen.lock import locked
 from mvgen.progress import Progress, read_history
-from tests.mvgen.synthetic import CONFIGS, FAST_COMPILE, SPEC, StandIn, tiny, write_records
+from tests.mvgen.synthetic import CONFIGS, SPEC, StandIn, tiny, write_records
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +238,7 @@ def test_two_runs_in_one_folder(stand_in: ConfigDict, tmp_path: Path) -> None:
 def main(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs ``python -m mvgen.main``."""
     command = [sys.executable, "-m", "mvgen.main", *arguments]
-    return subprocess.run(command, env=FAST_COMPILE, capture_output=True, text=True, check=False, cwd=CONFIGS.parent)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=CONFIGS.parent)
 
 
 def test_the_real_model_killed_and_resumed_by_the_command(records: Path, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_the_real_model_killed_and_resumed_by_the_command(records: Path, tmp_pat
     assert straight.returncode == 0, straight.stderr[-3000:]
     assert "step 12/12  loss" in straight.stderr and "1 skipped as too short" in straight.stderr
     killed = subprocess.Popen(
-        [sys.executable, "-m", "mvgen.main", *flags("killed")], env=FAST_COMPILE, cwd=CONFIGS.parent,
+        [sys.executable, "-m", "mvgen.main", *flags("killed")], cwd=CONFIGS.parent,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while killed.poll() is None and not (tmp_path / "killed" / "checkpoints" / "4").is_dir():

@@ -96,12 +96,8 @@ def test_packaged_codec_keeps_notes_and_its_first_code_has_no_phase():
     """Not the figures of docs/codec.md, only that the weights in the package are the trained ones."""
     model = load_model("encodec_tiny")
     right = total = 0
-    alike: list[list[float]] = [
-        [],
-        [],
-        [],
-        [],
-    ]  # of the tokens of one pitch in a clip, how many have its commonest code
+    # Of the tokens of one pitch in a clip, how many have its commonest code; a list for each codebook.
+    alike: list[list[float]] = [[], [], [], []]
     for sound in recital_sound(6, 2, ("keyboard", "strings"), voices=1):
         codes, made = round_trip(model, sound.samples)
         assert codes.shape == (4, 300) and made.shape == sound.samples.shape
