@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from mvgen.errors import UserError, run_command
+from mvgen.huge_pages import restart_in_huge_pages
 
 COMMANDS = {
     "recital": ("data_prep.recital.command", "compose, play and film performances: videos with known notes"),
@@ -59,4 +60,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    restart_in_huge_pages()  # the codec, too, takes its work space anew with every call (docs/data.md)
     run_command(lambda: main(sys.argv[1:]))

@@ -23,6 +23,7 @@ import numpy as np
 
 from mvgen.errors import UserError, run_command
 from mvgen.evaluate import evaluate_folders, read_manifest, write_json
+from mvgen.huge_pages import with_huge_pages
 from mvgen.metrics.table import lines
 from mvgen.progress import read_history
 from mvgen.report import Direction, Fact, choose_examples, write_report
@@ -120,7 +121,7 @@ def _arguments(step: Step) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
+    return with_huge_pages(os.environ) | {"PYTHONPATH": str(ROOT)}
 
 
 def scores_of(out: Path) -> dict[str, dict[str, Any]]:

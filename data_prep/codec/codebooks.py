@@ -138,3 +138,9 @@ class Codebooks(nn.Module):
             points = points - entries[nearest]
             codes.append(nearest.view(latents.shape[0], -1))
         return torch.stack(codes)
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Latents ``[B, D, T]`` of codes int64 ``[levels, B, T]``: the sum of their entries."""
+        chosen = [entries[level] for entries, level in zip(self.entries, codes, strict=True)]
+        return torch.stack(chosen).sum(0).transpose(1, 2).contiguous()

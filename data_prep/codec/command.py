@@ -10,6 +10,8 @@ from mvgen.errors import UserError
 
 SHARES = {"keyboard": 0.23, "strings": 0.2, "drums": 0.27, "music": 0.3}
 """How much of a training batch each kind of sound gets."""
+FINISHING_SHARES = {"keyboard": 0.55, "strings": 0.15, "drums": 0.15, "music": 0.15}
+"""The same where the decoder alone is trained: soft attacks over what still sounds are the hardest to keep."""
 TRAINING_SEED, MEASURING_SEED = 1000, 2000
 """Recital seeds of the sound that is trained on and of the sound that is measured on."""
 
@@ -21,8 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     if command == "codec-train":
         parser.add_argument("--out", required=True, metavar="DIR", help="gets config.json and model.safetensors")
         parser.add_argument("--work", metavar="DIR", help="for checkpoints (OUT/work); a stopped run goes on there")
-        parser.add_argument("--start", metavar="DIR",
-                            help="begin with the network of another run, whose --work folder this is")  # fmt: skip
+        begin = parser.add_mutually_exclusive_group()
+        begin.add_argument("--start", metavar="DIR",
+                           help="begin with the network of another run, whose --work folder this is")  # fmt: skip
+        begin.add_argument("--finish", metavar="DIR",
+                           help="train the decoder of another run alone, for onsets as they are heard; its codes "
+                           "stay, --free-steps and --flux say nothing")  # fmt: skip
         parser.add_argument("--steps", type=int, default=5000, help="training steps (%(default)s)")
         parser.add_argument("--free-steps", type=int, default=500,
                             help="of them, the first that are not quantised (%(default)s)")  # fmt: skip
@@ -60,34 +66,39 @@ def _train(args: argparse.Namespace) -> int:
 
     from data_prep.codec.network import write_codec
     from data_prep.codec.sound import TrainingCrops, music_sound, recital_sound
-    from data_prep.codec.train import Recipe, Trainer, start_from, train
+    from data_prep.codec.train import FINISHING, Finisher, Recipe, Trainer, start_from, train
     from data_prep.recital.score import INSTRUMENTS
 
     tokens = args.crop_seconds * 50
     if tokens < 5 or abs(tokens - round(tokens)) > 1e-9:
         raise UserError(f"--crop-seconds must be at least 0.1 and a multiple of 0.02, not {args.crop_seconds:g}")
-    recipe = Recipe(
-        steps=args.steps, free_steps=args.free_steps, batch=args.batch, filters=args.filters, hidden=args.hidden,
-        content=args.content, learning_rate=args.learning_rate, flux=args.flux, seed=args.seed,
-        # A network that another run has trained has found the waveform.
-        settled=0 if args.start else Recipe.settled,
-    )  # fmt: skip
+    general = {
+        "steps": args.steps, "batch": args.batch, "filters": args.filters, "hidden": args.hidden,
+        "content": args.content, "learning_rate": args.learning_rate, "seed": args.seed,
+    }  # fmt: skip
     if not 0 <= args.content < args.hidden:
         raise UserError(f"--content must be from 0 to less than --hidden ({args.hidden}), not {args.content}")
-    if args.steps <= args.free_steps:
-        raise UserError(f"--steps must be more than --free-steps, not {args.steps} and {args.free_steps}")
-    points = min(recipe.kmeans_batches, args.free_steps) * args.batch * round(tokens)
-    if points < recipe.entries:
-        raise UserError(f"--free-steps, --batch and --crop-seconds give {points} latents to lay codebooks on; "
-                        f"at least {recipe.entries} are needed")  # fmt: skip
+    if args.finish:
+        recipe, shares = Recipe(**general, **FINISHING), FINISHING_SHARES
+    else:
+        # A network that another run has trained has found the waveform.
+        settled = 0 if args.start else Recipe.settled
+        recipe, shares = Recipe(**general, free_steps=args.free_steps, flux=args.flux, settled=settled), SHARES
+        if args.steps <= args.free_steps:
+            raise UserError(f"--steps must be more than --free-steps, not {args.steps} and {args.free_steps}")
+        points = min(recipe.kmeans_batches, args.free_steps) * args.batch * round(tokens)
+        if points < recipe.entries:
+            raise UserError(f"--free-steps, --batch and --crop-seconds give {points} latents to lay codebooks on; "
+                            f"at least {recipe.entries} are needed")  # fmt: skip
     torch.set_num_threads(args.threads)
     sounds = music_sound(args.music, "train") if args.music else []
     sounds += recital_sound(args.recital_seed, args.clips or 100, INSTRUMENTS)
-    crops = TrainingCrops(sounds, SHARES, args.seed, args.crop_seconds)
-    trainer = Trainer(recipe, crops)
-    if args.start:
-        start_from(trainer, args.start)
-    train(trainer, args.work or os.path.join(args.out, "work"))
+    crops = TrainingCrops(sounds, shares, args.seed, args.crop_seconds)
+    trainer = (Finisher if args.finish else Trainer)(recipe, crops)
+    work = args.work or os.path.join(args.out, "work")
+    if not trainer.resume(work) and (args.start or args.finish):
+        start_from(trainer, args.start or args.finish)
+    train(trainer, work)
     write_codec(trainer.network, trainer.codebooks.entries, args.out)
     print(f"wrote {args.out}; measure it: python -m data_prep codec-measure --codec {args.out}")
     return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from data_prep.codec.codebooks import Codebooks
 from data_prep.codec.content import Content
 from data_prep.codec.initialise import scale_by_data
-from data_prep.codec.losses import Balancer, SpectralLoss, waveform_loss
+from data_prep.codec.losses import Balancer, OnsetLoss, SpectralLoss, waveform_loss
 from data_prep.codec.network import Network, tiny_config
 from data_prep.codec.sound import TrainingCrops
 from mvgen.errors import UserError
@@ -35,7 +36,7 @@ class Recipe:
         kmeans_batches: how many batches before that point give the latents that codebooks are laid on.
         batch: crops a step.
         learning_rate: of AdamW (betas 0.8, 0.99), after ``warm_up`` steps; falls by a cosine to ``last_rate`` of it.
-        waveform, convergence, log, flux: shares of the gradient on the sound
+        waveform, convergence, log, flux, onset: shares of the gradient on the sound
             (:class:`~data_prep.codec.losses.Balancer`).
         settled, settled_waveform, settled_log: from that step on, the shares change to these. By then the waveform has
             been found and holds; what is left is noise in quiet bands, which the logarithmic term sees.
@@ -60,6 +61,7 @@ class Recipe:
     convergence: float = 1.0
     log: float = 1.0
     flux: float = 0.0
+    onset: float = 0.0
     settled: int = 1000
     settled_waveform: float = 1.0
     settled_log: float = 2.0
@@ -76,7 +78,8 @@ class Recipe:
     def shares_at(self, step: int) -> dict[str, float]:
         """Shares of the losses on the sound at a step."""
         waveform, log = (self.waveform, self.log) if step < self.settled else (self.settled_waveform, self.settled_log)
-        return {"waveform": waveform, "convergence": self.convergence, "log": log, "flux": self.flux}
+        rest = {"convergence": self.convergence, "flux": self.flux, "onset": self.onset}
+        return {"waveform": waveform, "log": log} | rest
 
     def rate_at(self, step: int) -> float:
         """Learning rate at a step."""
@@ -85,6 +88,13 @@ class Recipe:
         done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         return self.learning_rate * (self.last_rate + (1 - self.last_rate) * cosine)
+
+
+FINISHING: dict[str, Any] = {
+    "free_steps": 0, "settled": 0, "settled_waveform": 0.0, "convergence": 0.1, "settled_log": 0.2, "onset": 4.0
+}  # fmt: skip
+"""What a :class:`Recipe` is for a :class:`Finisher`: onsets as they are heard before all else, of the rest enough that
+pitch and timbre stay."""
 
 
 class Trainer:
@@ -97,7 +107,7 @@ class Trainer:
         self.network = Network(config)
         self.codebooks = Codebooks(recipe.codebooks, recipe.entries, recipe.hidden, content=recipe.content)
         self.content = Content(recipe.content) if recipe.content else None
-        self.spectral = SpectralLoss()
+        self.spectral, self.onset = SpectralLoss(), OnsetLoss()
         self.balancer = Balancer()
         self.pull = Balancer(self.balancer.size * recipe.content_share)
         scale_by_data(self.network, self._sound(0), self._generator(0))
@@ -124,8 +134,6 @@ class Trainer:
             self.codebooks.lay(latents, len(self.recent[-1]), self._generator(step))
             self.recent = []
         sound = self._sound(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.rate_at(step)
         self.network.train()
         self.codebooks.train()
         latents = self.network.encode(sound)
@@ -141,11 +149,9 @@ class Trainer:
         deviation, mean = torch.std_mean(latents, dim=(0, 2))
         losses["spread"] = mean.square().mean() + (deviation - 1).square().mean()
         regularity = torch.stack([getattr(recipe, name) * loss for name, loss in losses.items()]).sum()
-        heard = made.detach().requires_grad_()
-        on_sound = self.spectral(heard[:, 0], sound[:, 0]) | {"waveform": waveform_loss(heard[:, 0], sound[:, 0])}
-        self.optimizer.zero_grad(set_to_none=True)
+        on_sound, gradient = self._compare(made, sound)
         ends: list[Tensor] = [made, regularity]
-        gradients: list[Tensor | None] = [self.balancer.gradient(on_sound, recipe.shares_at(step), heard), None]
+        gradients: list[Tensor | None] = [gradient, None]
         if self.content:
             # By itself it would pull some hundred times as hard as the sound, whose waveform would never be found.
             telling = latents[:, : recipe.content]
@@ -153,12 +159,28 @@ class Trainer:
             losses["content"] = self.content(told, sound[:, 0])
             ends += [telling, losses["content"]]
             gradients += [self.pull.gradient({"content": losses["content"]}, {"content": 1.0}, told), None]
+        self._update(ends, gradients)
+        return {name: float(loss.detach()) for name, loss in (on_sound | losses).items()}
+
+    def _compare(self, made: Tensor, sound: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses of a made sound, both ``[B, 1, n]``, and their balanced gradient at it."""
+        shares = self.recipe.shares_at(self.step)
+        heard = made.detach().requires_grad_()
+        losses = self.spectral(heard[:, 0], sound[:, 0]) | {"waveform": waveform_loss(heard[:, 0], sound[:, 0])}
+        if shares["onset"] > 0:
+            losses["onset"] = self.onset(heard[:, 0], sound[:, 0])
+        return losses, self.balancer.gradient(losses, shares, heard)
+
+    def _update(self, ends: list[Tensor], gradients: list[Tensor | None]) -> None:
+        """One step of the optimizer by what flows back from ``ends``."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate_at(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(ends, gradients)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         if torch.isfinite(norm):  # one bad batch must not end the run
             self.optimizer.step()
         self.step += 1
-        return {name: float(loss.detach()) for name, loss in (on_sound | losses).items()}
 
     def _withheld(self, latents: Tensor) -> Tensor:
         """The same latents ``[B, D, T]``; what the sound asks for does not reach the channels that tell the content."""
@@ -201,10 +223,29 @@ class Trainer:
         return True
 
 
-def start_from(trainer: Trainer, work: str) -> None:
-    """Gives a trainer at its first step the network that another run, whose checkpoint is in ``work``, ended with.
+class Finisher(Trainer):
+    """Trains the decoder alone, on codes that stay as another run's encoder and codebooks make them.
 
-    Codebooks, optimizer and what tells the content are not taken over.
+    Tokens, and what was learned from them, stay good, while the sound made of them may turn to what is heard
+    rather than to the waveform, which the encoder could not have been trained without.
+    """
+
+    def advance(self) -> dict[str, float]:
+        """One step; the losses it saw."""
+        sound = self._sound(self.step)
+        with torch.no_grad():
+            latents = self.codebooks.decode(self.codebooks.encode(self.network.encode(sound)))
+        made = self.network.decode(latents)
+        losses, gradient = self._compare(made, sound)
+        self._update([made], [gradient])
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
+
+def start_from(trainer: Trainer, work: str) -> None:
+    """Gives a trainer at its first step the network that another run, whose checkpoint is in ``work``, ended with; to
+    a :class:`Finisher` its codebooks too.
+
+    The optimizer and what tells the content are not taken over.
 
     Raises:
         UserError: no checkpoint there, or a network of another shape.
@@ -213,11 +254,14 @@ def start_from(trainer: Trainer, work: str) -> None:
     if not os.path.exists(path):
         raise UserError(f"nothing to start from: there is no {path} (give the --work folder of another codec-train)")
     state = torch.load(path, weights_only=True)
-    for size in ("filters", "hidden"):
+    codes = ("codebooks", "entries") if isinstance(trainer, Finisher) else ()
+    for size in ("filters", "hidden", *codes):
         if state["recipe"][size] != getattr(trainer.recipe, size):
             raise UserError(f"{path} is of a network with --{size} {state['recipe'][size]}, not "
                             f"{getattr(trainer.recipe, size)}")  # fmt: skip
     trainer.network.load_state_dict(state["network"])
+    if codes:
+        trainer.codebooks.load_state_dict(state["codebooks"])
 
 
 def train(trainer: Trainer, work: str) -> None:

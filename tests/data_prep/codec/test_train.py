@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import librosa
 import numpy as np
 import pytest
 import torch
 from transformers import EncodecModel
 
-from data_prep.codec.losses import Balancer, SpectralLoss, waveform_loss
+from data_prep.codec.losses import Balancer, OnsetLoss, SpectralLoss, waveform_loss
 from data_prep.codec.network import LEVEL, Network, tiny_config, write_codec
 from data_prep.codec.sound import Sound, TrainingCrops, level_of
-from data_prep.codec.train import Recipe, Trainer, start_from, train
+from data_prep.codec.train import FINISHING, Finisher, Recipe, Trainer, start_from, train
 from mvgen.errors import UserError
 
 SMALL = dict(filters=4, hidden=16, codebooks=2, entries=16, batch=4, kmeans_batches=8, warm_up=5, content=4)
@@ -104,6 +105,29 @@ def test_a_run_starts_with_the_network_of_another(tmp_path):
         start_from(second, str(tmp_path / "none"))
 
 
+def test_finishing_leaves_the_codes_and_brings_the_onsets_nearer(tmp_path):
+    first = Trainer(Recipe(steps=60, free_steps=30, **SMALL), crops())
+    for _ in range(60):
+        first.advance()
+    first.save(str(tmp_path))
+    finisher = Finisher(Recipe(steps=60, **SMALL, **FINISHING), crops())
+    start_from(finisher, str(tmp_path))
+    sound = torch.from_numpy(crops().batch(99, 4))
+    codes = finisher.codebooks.encode(finisher.network.encode(sound))
+    torch.testing.assert_close(codes, first.codebooks.encode(first.network.encode(sound)), rtol=0, atol=0)
+    losses = [finisher.advance()["onset"] for _ in range(60)]
+    assert np.mean(losses[-10:]) < 0.92 * np.mean(losses[:10])
+    torch.testing.assert_close(finisher.codebooks.encode(finisher.network.encode(sound)), codes, rtol=0, atol=0)
+    changed = {
+        name.split(".")[0]
+        for name, value in first.network.state_dict().items()
+        if not torch.equal(value, finisher.network.state_dict()[name])
+    }
+    assert changed == {"decoder"}
+    with pytest.raises(UserError, match="--entries 16, not 8"):
+        start_from(Finisher(Recipe(steps=60, **SMALL | {"entries": 8}, **FINISHING), crops()), str(tmp_path))
+
+
 def test_written_codec_is_what_was_trained(tmp_path):
     trainer = Trainer(Recipe(steps=30, free_steps=10, **SMALL), crops())
     for _ in range(30):
@@ -158,6 +182,29 @@ def test_flux_is_of_steps_not_of_levels():
     losses = {name: SpectralLoss()(made, true) for name, made in (("louder", louder), ("stepped", stepped))}
     assert losses["louder"]["log"] > losses["stepped"]["log"]
     assert losses["louder"]["flux"] < 0.5 * losses["stepped"]["flux"]
+
+
+def test_onsets_are_heard_as_librosa_hears_them():
+    sound = torch.from_numpy(tones("keyboard", 1, 4)[0].samples)[None, :]
+    loss = OnsetLoss()
+    rises = loss._rises(loss._power(sound), loss._power(sound).amax() * 1e-8).mean(1)[0].numpy()
+    resampled = librosa.resample(sound[0].numpy(), orig_sr=32_000, target_sr=22_050)
+    strength = librosa.onset.onset_strength(y=resampled, sr=22_050, n_fft=2048, hop_length=256, lag=2)
+    peaks = [(float(rises[place - 6 : place + 6].max()), float(strength[place - 4 : place + 8].max()))
+             for place in (43, 86, 129)]  # fmt: skip
+    np.testing.assert_allclose(*zip(*peaks, strict=True), rtol=0.1)
+
+
+def test_a_quiet_band_that_does_not_fall_costs_onsets():
+    generator = torch.Generator().manual_seed(0)
+    time = torch.arange(40_960) / 32_000
+    tone = 0.2 * torch.sin(2 * torch.pi * 440 * time) * torch.exp(-6 * (time % 0.64))
+    hiss = 1e-3 * torch.randn(40_960, generator=generator)
+    true, hissing, level = (sound[None] for sound in (tone, tone + hiss, 0.7 * tone))
+    loss = OnsetLoss()
+    assert loss(true, true) == 0
+    assert loss(level, true) < 0.2 * loss(hissing, true)
+    assert waveform_loss(hissing, true) < 0.1 * waveform_loss(level, true)
 
 
 def test_balancer_gives_each_loss_its_share():
