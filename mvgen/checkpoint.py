@@ -185,6 +185,51 @@ def load_params(
     return graphdef, restored, config, records
 
 
+def is_run(name: str) -> bool:
+    """Whether a name is the working folder of a run, or one of its checkpoints: not whether it holds one yet."""
+    given = Path(name).absolute()
+    workdir = given.parent.parent if given.parent.name == FOLDER else given
+    return (workdir / CONFIG_FILE).is_file() and (workdir / RECORDS_FILE).is_file()
+
+
+def trained_params(checkpoint: str, wanted: Params, spec: RecordSpec) -> Params:
+    """Averaged parameters of another run to start from, in host memory.
+
+    Args:
+        checkpoint: as for :func:`load_params`.
+        wanted: the new run's parameters, or their shapes.
+        spec: of the new run's records.
+
+    Raises:
+        UserError: it is not a checkpoint, its model is another (each mismatch is named), or its tokens are of another
+            codec.
+    """
+    _, params, _, records = load_params(checkpoint)
+    codec = records["spec"].get("codec")
+    if codec != spec.codec:
+        raise UserError(f"{checkpoint} was trained on tokens of the codec {codec}, these records hold {spec.codec}'s")
+    found, asked = _shapes(params), _shapes(wanted)
+    wrong = [f"{name} is missing" for name in asked if name not in found]
+    wrong += [f"{name} is unknown" for name in found if name not in asked]
+    wrong += [
+        f"{name} is {found[name]}, not {asked[name]}" for name in asked if found.get(name, asked[name]) != asked[name]
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UserError(f"the model in {checkpoint} is another: {'; '.join(wrong[:3])}{more}")
+    return jax.device_get(params)
+
+
+def first_origin(init_from: str) -> str:
+    """What a run that starts from other runs began with in the end: a MusicGen's name, "" for random numbers, or the
+    name of a run that is no longer there."""
+    seen = set()
+    while init_from and init_from not in seen and is_run(init_from):
+        seen.add(init_from)
+        init_from = read_description(find(init_from)[0])[0].get("init_from") or ""
+    return init_from
+
+
 def load_model(checkpoint: str | os.PathLike[str], ema: bool = True) -> tuple[MVGen, ConfigDict, RecordSpec]:
     """The model of a checkpoint; see :func:`load_params`."""
     graphdef, params, config, records = load_params(checkpoint, ema)

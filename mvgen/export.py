@@ -27,7 +27,14 @@ from flax import nnx
 from ml_collections import ConfigDict
 from safetensors.numpy import load_file, save_file
 
-from mvgen.checkpoint import CONFIG_FILE, RECORDS_FILE, load_params, read_description, write_description
+from mvgen.checkpoint import (
+    CONFIG_FILE,
+    RECORDS_FILE,
+    first_origin,
+    load_params,
+    read_description,
+    write_description,
+)
 from mvgen.errors import UserError, run_command
 from mvgen.interop.musicgen_folder import Origin, write_musicgen
 from mvgen.models.config import MVGenConfig
@@ -106,7 +113,7 @@ def export_musicgen(
     with new_folder(out) as folder:
         _, params, config, records = load_params(checkpoint, ema)
         spec = RecordSpec.from_json(records["spec"])
-        origin = Origin.of(config.get("init_from") or "", spec.codec, licence)
+        origin = Origin.of(first_origin(config.get("init_from") or ""), spec.codec, licence)
         decoder = MVGenConfig.from_config(config, spec).decoder
         return write_musicgen(folder, params["decoder"], decoder, origin, drop)
 

@@ -57,8 +57,10 @@ class Program:
         graphdef: the model without its parameters; ``nnx.merge(graphdef, params)`` is the model.
         abstract: the state's shapes, types and shardings.
         batch_sharding: where a batch goes.
-        read_start: what ``config.init_from`` gives the token decoder, in host memory; ``None`` where it names nothing.
-        init: makes the first state from that, sharded from the beginning; reads it where it is not given.
+        read_start: what the MusicGen that ``config.init_from`` names gives, in host memory: parts of the parameters,
+            with ``None`` for what it has not; ``None`` where it names nothing.
+        init: makes the first state from that, or from another run's parameters, sharded from the beginning; reads the
+            former where nothing is given.
         phases: what is compiled for which steps: (first step, ``(state, batch) -> (state, metrics)``), in order; the
             given state's memory is used up.
         evaluate: ``(params, batch, number) -> metrics`` of the number-th (int32) evaluation batch.
@@ -165,8 +167,8 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         if codebooks is not None:
             key = jax.random.fold_in(jax.random.key(config.seed), PROJECTION)
             params = start_from_codebooks(params, codebooks, key)
-        if weights is not None:
-            params["decoder"] = _overlaid(weights, params["decoder"])
+        for part, values in (weights or {}).items():
+            params[part] = _overlaid(values, params[part])
         return first_state(params)
 
     def step(state: TrainState, batch: dict[str, jax.Array], phase: Phase) -> tuple[TrainState, Metrics]:
@@ -223,15 +225,18 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
     init = jax.jit(made, out_shardings=placed, compiler_options={"xla_backend_optimization_level": 0})
 
     def read() -> Params | None:
-        return read_start(config, spec, param_shapes.get("decoder", {}))
+        decoder = read_start(config, spec, param_shapes.get("decoder", {}))
+        return None if decoder is None else {"decoder": decoder}
 
     def first(weights: Params | None = None) -> TrainState:
         weights = read() if weights is None else weights
         if weights is not None:  # each device is given its share alone
             weights = jax.tree.map(
-                lambda x, at: None if x is None else jax.device_put(x, at), weights, placed.params["decoder"],
+                lambda x, at: None if x is None else jax.device_put(x, at),
+                weights,
+                {part: placed.params[part] for part in weights},
                 is_leaf=lambda x: x is None,
-            )  # fmt: skip
+            )
         return init(weights)
 
     everywhere = NamedSharding(mesh, jax.sharding.PartitionSpec())

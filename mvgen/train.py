@@ -30,8 +30,10 @@ from mvgen.checkpoint import (
     Checkpoints,
     check_same_model,
     find,
+    is_run,
     load_params,
     saved_steps,
+    trained_params,
     write_description,
 )
 from mvgen.errors import UserError
@@ -59,14 +61,15 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     workdir = Path(workdir)
     check_config(config)
     description = read_records(config.data.path)
-    program = prepare(config, RecordSpec.from_json(description["spec"]))
+    spec = RecordSpec.from_json(description["spec"])
+    program = prepare(config, spec)
     windows = open_windows(config, config.data.train_split)
     held_out = open_windows(config, config.data.eval_split) if config.train.eval_every else None
     leader = jax.process_index() == 0
     if (workdir / CONFIG_FILE).is_file():
         check_same_model(workdir, config, description)
     # Before anything is written: weights that do not fit are an error of the command line.
-    weights = None if saved_steps(workdir) else program.read_start()
+    weights = None if saved_steps(workdir) else starting_params(config, program, spec)
 
     with ExitStack() as stack:
         try:
@@ -140,6 +143,17 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         if step < config.train.steps and progress:
             progress.say(f"stopped by SIGTERM after step {step}; the same command goes on from there")
     return 0 if step == config.train.steps else STOPPED_BY_SIGNAL
+
+
+def starting_params(config: ConfigDict, program: Program, spec: RecordSpec) -> Params | None:
+    """What ``config.init_from`` gives a new run, in host memory: another run's parameters, or a MusicGen's decoder.
+
+    Raises:
+        UserError: it does not fit the model or the records.
+    """
+    if config.init_from and is_run(config.init_from):
+        return trained_params(config.init_from, program.abstract.params, spec)
+    return program.read_start()
 
 
 def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:

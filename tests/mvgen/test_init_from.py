@@ -1,4 +1,4 @@
-"""A run that starts from a MusicGen: its loss before the first step is transformers', and it goes back again."""
+"""A run that starts from a MusicGen: its loss before the first step is transformers'. Or from another run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mvgen.interop.encodec import codec_folder
 from mvgen.interop.musicgen import read_musicgen
 from mvgen.records import RecordSpec
 from mvgen.start import check_codec
-from tests.mvgen.synthetic import CONFIGS, SPEC, preset, write_records
+from tests.mvgen.synthetic import CONFIGS, SPEC, preset, tiny, write_records
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -170,3 +170,63 @@ def test_records_of_another_codec_are_refused(
         check_codec(dataclasses.replace(files, codec=(None, own | {name: own[name][::-1]})), spec)
     check_codec(dataclasses.replace(files, codec=(None, own)), dataclasses.replace(spec, codec="no/such/folder"))
     assert "cannot be told: no codec 'no/such/folder'" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def first_run(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a few steps that another can begin with."""
+    workdir = tmp_path_factory.mktemp("first") / "run"
+    assert train.train(following("", records), workdir) == 0
+    return workdir
+
+
+def following(init_from: Path | str, records: Path, **fields: float) -> ConfigDict:
+    config = tiny(records)
+    config.train.eval_every, config.init_from = 0, str(init_from)
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def test_a_run_begins_as_another_ended(first_run: Path, records: Path, tmp_path: Path) -> None:
+    still = {"optimizer.learning_rate": 0.0, "train.steps": 1, "loss.music_from": 0, "loss.video_from": 0}
+    assert train.train(following(first_run, records, **still), tmp_path / "run") == 0
+    ended = checkpoint.load_params(first_run)[1]
+    began = checkpoint.load_params(tmp_path / "run", ema=False)[1]
+    jax.tree.map(np.testing.assert_array_equal, began, ended)
+    # What it began with in the end, on which the licence hangs, is what the first began with.
+    assert checkpoint.first_origin(str(tmp_path / "run")) == ""
+    assert checkpoint.first_origin("facebook/musicgen-small") == "facebook/musicgen-small"
+    name = checkpoint.CONFIG_FILE
+    before = json.loads((first_run / name).read_text())
+    moved = tmp_path / "of_musicgen"
+    moved.mkdir()
+    shutil.copytree(first_run, moved, dirs_exist_ok=True)
+    (moved / name).write_text(json.dumps(before | {"init_from": "facebook/musicgen-small"}))
+    assert checkpoint.first_origin(str(moved)) == "facebook/musicgen-small"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"model.decoder_layers": 2}, r"the model in .* is another: decoder/layers/1/.* is missing"),
+        ({"model.width": 32}, r"the model in .* is another: .* is \(.*\), not \(.*\)"),
+    ],
+)
+def test_another_model_is_one_line_and_nothing_is_written(
+    first_run: Path, records: Path, tmp_path: Path, fields: dict, said: str
+) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        train.train(following(first_run, records, **fields), tmp_path / "run")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600 and not (tmp_path / "run").exists()
+
+
+def test_tokens_of_another_codec_are_another_language(first_run: Path, tmp_path: Path) -> None:
+    other = dataclasses.replace(SPEC, codec="other")
+    records = write_records(tmp_path / "records", {"train": [12, 20], "test": [12]}, other)
+    with pytest.raises(UserError, match="was trained on tokens of the codec .*, these records hold other's"):
+        train.train(following(first_run, records), tmp_path / "run")
+    (tmp_path / "none" / "x").mkdir(parents=True)
+    for name in (checkpoint.CONFIG_FILE, checkpoint.RECORDS_FILE):
+        shutil.copy(first_run / name, tmp_path / "none")
+    with pytest.raises(UserError, match="holds no checkpoint yet"):
+        train.train(following(tmp_path / "none", records), tmp_path / "run")
