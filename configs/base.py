@@ -54,9 +54,7 @@ def get_config() -> ConfigDict:
     config.model.denoiser_patch = 8  # side of a patch of pixels in the denoiser
     config.model.denoiser_frames = 4  # frames that are denoised together
 
-    config.init_from = (
-        ""  # start from another run (its --workdir), or the token decoder from a MusicGen (folder or hub name)
-    )
+    config.init_from = ""  # another run (its --workdir) to start from, or a MusicGen for the token decoder; "": none
     config.init = ConfigDict()
     config.init.codebooks = True  # token embeddings and output layers start from the codec's codebooks, if it is there
 

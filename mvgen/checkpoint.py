@@ -208,12 +208,7 @@ def trained_params(checkpoint: str, wanted: Params, spec: RecordSpec) -> Params:
     codec = records["spec"].get("codec")
     if codec != spec.codec:
         raise UserError(f"{checkpoint} was trained on tokens of the codec {codec}, these records hold {spec.codec}'s")
-    found, asked = _shapes(params), _shapes(wanted)
-    wrong = [f"{name} is missing" for name in asked if name not in found]
-    wrong += [f"{name} is unknown" for name in found if name not in asked]
-    wrong += [
-        f"{name} is {found[name]}, not {asked[name]}" for name in asked if found.get(name, asked[name]) != asked[name]
-    ]
+    wrong = _mismatches(_shapes(params), _shapes(wanted))
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UserError(f"the model in {checkpoint} is another: {'; '.join(wrong[:3])}{more}")
@@ -268,6 +263,13 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     return {sharding.path_name(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
+def _mismatches(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> list[str]:
+    wrong = [f"{name} is missing" for name in wanted if name not in found]
+    wrong += [f"{name} is unknown" for name in found if name not in wanted]
+    differ = [name for name in wanted if name in found and found[name] != wanted[name]]
+    return wrong + [f"{name} is {found[name]}, not {wanted[name]}" for name in differ]
+
+
 def _check(folder: Path, target: dict[str, Any], partial: bool = False) -> None:
     """Compares names and shapes in a checkpoint with those wanted; the storage library pads and drops silently."""
     try:
@@ -275,11 +277,7 @@ def _check(folder: Path, target: dict[str, Any], partial: bool = False) -> None:
     except Exception as error:  # damaged files raise whatever the storage library has
         raise UserError(f"{folder.parent} is not a readable checkpoint: {_first_line(error)}") from error
     found = _shapes({name: held[name] for name in target if name in held} if partial else held)
-    wanted = _shapes(target)
-    wrong = [f"{name} is missing" for name in wanted if name not in found]
-    wrong += [f"{name} is unknown" for name in found if name not in wanted]
-    differ = [name for name in wanted if name in found and found[name] != wanted[name]]
-    wrong += [f"{name} is {found[name]}, not {wanted[name]}" for name in differ]
+    wrong = _mismatches(found, _shapes(target))
     if wrong:
         # A parameter that differs does so in its average and its moments as well: once is enough.
         wrong = [words for words in wrong if words.startswith("params/")] or wrong

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import replace
 
 from mvgen.errors import UserError
 
@@ -66,39 +67,34 @@ def _train(args: argparse.Namespace) -> int:
 
     from data_prep.codec.network import write_codec
     from data_prep.codec.sound import TrainingCrops, music_sound, recital_sound
-    from data_prep.codec.train import FINISHING, Finisher, Recipe, Trainer, start_from, train
+    from data_prep.codec.train import FINISHING, Finisher, Recipe, Trainer, train
     from data_prep.recital.score import INSTRUMENTS
 
     tokens = args.crop_seconds * 50
     if tokens < 5 or abs(tokens - round(tokens)) > 1e-9:
         raise UserError(f"--crop-seconds must be at least 0.1 and a multiple of 0.02, not {args.crop_seconds:g}")
-    general = {
-        "steps": args.steps, "batch": args.batch, "filters": args.filters, "hidden": args.hidden,
-        "content": args.content, "learning_rate": args.learning_rate, "seed": args.seed,
-    }  # fmt: skip
+    recipe = Recipe(
+        steps=args.steps, free_steps=args.free_steps, batch=args.batch, filters=args.filters, hidden=args.hidden,
+        content=args.content, learning_rate=args.learning_rate, flux=args.flux, seed=args.seed,
+        # A network that another run has trained has found the waveform.
+        settled=0 if args.start else Recipe.settled,
+    )  # fmt: skip
+    if args.finish:
+        recipe = replace(recipe, **FINISHING)
     if not 0 <= args.content < args.hidden:
         raise UserError(f"--content must be from 0 to less than --hidden ({args.hidden}), not {args.content}")
-    if args.finish:
-        recipe, shares = Recipe(**general, **FINISHING), FINISHING_SHARES
-    else:
-        # A network that another run has trained has found the waveform.
-        settled = 0 if args.start else Recipe.settled
-        recipe, shares = Recipe(**general, free_steps=args.free_steps, flux=args.flux, settled=settled), SHARES
-        if args.steps <= args.free_steps:
-            raise UserError(f"--steps must be more than --free-steps, not {args.steps} and {args.free_steps}")
-        points = min(recipe.kmeans_batches, args.free_steps) * args.batch * round(tokens)
-        if points < recipe.entries:
-            raise UserError(f"--free-steps, --batch and --crop-seconds give {points} latents to lay codebooks on; "
-                            f"at least {recipe.entries} are needed")  # fmt: skip
+    if recipe.steps <= recipe.free_steps:
+        raise UserError(f"--steps must be more than --free-steps, not {recipe.steps} and {recipe.free_steps}")
+    points = min(recipe.kmeans_batches, recipe.free_steps) * recipe.batch * round(tokens)
+    if points < recipe.entries and not args.finish:
+        raise UserError(f"--free-steps, --batch and --crop-seconds give {points} latents to lay codebooks on; "
+                        f"at least {recipe.entries} are needed")  # fmt: skip
     torch.set_num_threads(args.threads)
     sounds = music_sound(args.music, "train") if args.music else []
     sounds += recital_sound(args.recital_seed, args.clips or 100, INSTRUMENTS)
-    crops = TrainingCrops(sounds, shares, args.seed, args.crop_seconds)
+    crops = TrainingCrops(sounds, FINISHING_SHARES if args.finish else SHARES, args.seed, args.crop_seconds)
     trainer = (Finisher if args.finish else Trainer)(recipe, crops)
-    work = args.work or os.path.join(args.out, "work")
-    if not trainer.resume(work) and (args.start or args.finish):
-        start_from(trainer, args.start or args.finish)
-    train(trainer, work)
+    train(trainer, args.work or os.path.join(args.out, "work"), args.start or args.finish or "")
     write_codec(trainer.network, trainer.codebooks.entries, args.out)
     print(f"wrote {args.out}; measure it: python -m data_prep codec-measure --codec {args.out}")
     return 0

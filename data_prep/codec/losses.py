@@ -23,6 +23,12 @@ QUIET = 1e-3
 Scales = tuple[tuple[int, int, int], ...]
 
 
+def _power(sound: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Squared magnitudes of sound ``[B, n]`` under a window, ``[B, bins, frames]``."""
+    spectrum = torch.stft(sound, len(window), hop, window=window, return_complex=True)
+    return torch.view_as_real(spectrum).square().sum(-1)
+
+
 class SpectralLoss(nn.Module):
     """Multi-scale spectral distance.
 
@@ -43,9 +49,8 @@ class SpectralLoss(nn.Module):
     def magnitudes(self, sound: Tensor, length: int, hop: int, bands: int) -> Tensor:
         """Magnitudes of sound ``[B, n]``, ``[B, bands or bins, frames]``; a full-scale sine has 0.5 in its bin."""
         window = getattr(self, f"window_{length}")
-        spectrum = torch.stft(sound, length, hop, window=window, return_complex=True, center=True)
         # abs() of a complex zero has no gradient; the tiny constant gives it one.
-        size = (torch.view_as_real(spectrum).square().sum(-1) + 1e-12).sqrt() / window.sum()
+        size = (_power(sound, window, hop) + 1e-12).sqrt() / window.sum()
         return getattr(self, f"mel_{length}") @ size if bands else size
 
     def forward(self, made: Tensor, true: Tensor) -> dict[str, Tensor]:
@@ -69,7 +74,9 @@ class OnsetLoss(nn.Module):
     The rises are those of librosa's onset strength (128 mel bands up to 11 kHz in decibels, down to 80 dB below the
     loudest, windows of 93 ms, steps of 23 ms; Boeck and Widmer, "Maximum filter vibrato suppression for onset
     detection", 2013, without the filter), taken twice as often, so that it does not matter where a step begins.
-    Compared are their mean over bands, and the rises themselves, band by band, both relative to the true sound's own.
+    All bands count alike there, and one 60 dB below the loudest that does not fall silent after an attack hides the
+    next, which spectra compared by their size hardly see. Compared are the rises' mean over bands, and the rises
+    themselves, band by band, both relative to the true sound's own.
     """
 
     LENGTH, HOP, BANDS, HIGHEST, RANGE_DB = 2970, 371, 128, 11_025.0, 80.0
@@ -85,8 +92,7 @@ class OnsetLoss(nn.Module):
         self.window: Tensor
 
     def _power(self, sound: Tensor) -> Tensor:
-        spectrum = torch.stft(sound, self.LENGTH, self.HOP, window=self.window, return_complex=True)
-        return self.mel @ torch.view_as_real(spectrum).square().sum(-1)
+        return self.mel @ _power(sound, self.window, self.HOP)
 
     def _rises(self, power: Tensor, floor: Tensor) -> Tensor:
         decibels = 10 * torch.log10(torch.maximum(power, floor) + 1e-12)

@@ -91,7 +91,8 @@ class Recipe:
 
 
 FINISHING: dict[str, Any] = {
-    "free_steps": 0, "settled": 0, "settled_waveform": 0.0, "convergence": 0.1, "settled_log": 0.2, "onset": 4.0
+    "free_steps": 0, "settled": 0, "settled_waveform": 0.0, "convergence": 0.1, "settled_log": 0.2, "flux": 0.0,
+    "onset": 4.0,
 }  # fmt: skip
 """What a :class:`Recipe` is for a :class:`Finisher`: onsets as they are heard before all else, of the rest enough that
 pitch and timbre stay."""
@@ -264,10 +265,14 @@ def start_from(trainer: Trainer, work: str) -> None:
         trainer.codebooks.load_state_dict(state["codebooks"])
 
 
-def train(trainer: Trainer, work: str) -> None:
-    """Runs to the recipe's last step with a progress bar, a checkpoint in ``work`` now and then."""
+def train(trainer: Trainer, work: str, start: str = "") -> None:
+    """Runs to the recipe's last step with a progress bar, a checkpoint in ``work`` now and then.
+
+    Where ``work`` holds none yet, the run begins with what the one in ``start`` ended with (:func:`start_from`).
+    """
+    if not trainer.resume(work) and start:
+        start_from(trainer, start)
     os.makedirs(work, exist_ok=True)
-    trainer.resume(work)
     recipe = trainer.recipe
     smooth: dict[str, float] = {}
     with tqdm(total=recipe.steps, initial=trainer.step, desc="training codec", unit="step", mininterval=2) as bar:
