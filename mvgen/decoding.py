@@ -124,11 +124,18 @@ def _advance(
     return progress, jnp.moveaxis(columns, 0, 1)
 
 
-def _merged(graph: nnx.GraphDef, state: nnx.State) -> TokenDecoder:
-    """The decoder, its parameters in the type that it computes in, so that no step converts them anew."""
-    decoder = nnx.merge(graph, state)
+@partial(jax.jit, static_argnames="dtype")
+def _converted(state: nnx.State, dtype: jnp.dtype) -> nnx.State:
+    return jax.tree.map(lambda x: x.astype(dtype), state)
+
+
+def _split(decoder: TokenDecoder) -> tuple[nnx.GraphDef, nnx.State]:
+    """The decoder, its parameters in the type that it computes in, so that no step converts them anew; the very same
+    arrays where they are in it."""
+    graph, state = nnx.split(decoder)
     dtype = decoder.config.compute_dtype
-    return nnx.merge(graph, jax.tree.map(lambda x: x.astype(dtype), state))
+    same = all(leaf.dtype == dtype for leaf in jax.tree.leaves(state))
+    return graph, state if same else _converted(state, dtype)
 
 
 @partial(jax.jit, static_argnames=("graph", "sampling"))
@@ -142,7 +149,7 @@ def _decode(
     known_tokens: Array,
     sampling: Sampling,
 ) -> Array:
-    decoder = _merged(graph, state)
+    decoder = nnx.merge(graph, state)
     batch, tokens, codebooks = known.shape
     steps = delay.steps(tokens, codebooks)
     condition, progress = _begin(decoder, latents, text, sampling, batch, steps)
@@ -192,7 +199,7 @@ def decode(
     Raises:
         ValueError: nothing says how many tokens.
     """
-    graph, state = nnx.split(decoder)
+    graph, state = _split(decoder)
     known = _known(decoder, latents, keys, known, tokens)
     return _decode(graph, state, latents, text, keys, known, jnp.asarray(known_tokens), sampling)
 
@@ -206,9 +213,8 @@ def _begin_stream(
     sampling: Sampling,
     batch: int,
     steps: int,
-) -> tuple[nnx.State, Condition, Progress]:
-    decoder = _merged(graph, state)
-    return nnx.state(decoder), *_begin(decoder, latents, text, sampling, batch, steps)
+) -> tuple[Condition, Progress]:
+    return _begin(nnx.merge(graph, state), latents, text, sampling, batch, steps)
 
 
 @partial(jax.jit, static_argnames=("graph", "count", "sampling", "given"), donate_argnames="progress")
@@ -246,7 +252,7 @@ def stream(
     The last piece is what is left. Two programs are compiled at most: one for the first piece, which takes
     ``codebooks - 1`` steps more, and one for all others.
     """
-    graph, state = nnx.split(decoder)
+    graph, state = _split(decoder)
     known = _known(decoder, latents, keys, known, tokens)
     batch, total, codebooks = known.shape
     steps = delay.steps(total, codebooks)
@@ -256,7 +262,7 @@ def stream(
     pieces = max(1, -(-total // chunk))
     room = delay.steps(pieces * chunk, codebooks)
     forced = jnp.pad(forced, ((0, 0), (0, room - steps), (0, 0)), constant_values=decoder.pad)
-    state, condition, progress = _begin_stream(graph, state, latents, text, sampling, batch, room)
+    condition, progress = _begin_stream(graph, state, latents, text, sampling, batch, room)
     lengths = (jnp.asarray(total), jnp.asarray(known_tokens))
     grid = [np.asarray(progress.column)[:, None]]
     first = 0

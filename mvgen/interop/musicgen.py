@@ -70,7 +70,6 @@ class Musicgen:
 
     decoder: TokenDecoder
     codec: Codec | None
-    files: MusicgenFiles
 
 
 def their_name(path: str) -> tuple[str, bool] | None:
@@ -190,7 +189,7 @@ def load_musicgen(source: str | os.PathLike[str], dtype: str = "float32") -> Mus
         network = EncodecNetwork(files.codec[0])
         fill(network, files.codec[1], source=f"{source} ({CODEC.rstrip('.')})")
         codec = Codec(network, files.source)
-    return Musicgen(nnx.merge(graph, abstract), codec, files)
+    return Musicgen(nnx.merge(graph, abstract), codec)
 
 
 def filled(params: Params, files: MusicgenFiles) -> Params:

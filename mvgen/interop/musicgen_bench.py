@@ -107,7 +107,7 @@ def run_ours(folder: str, cases: list[Case], precision: str, repeats: int) -> li
     results = []
     for case in cases:
         keys = jax.random.split(jax.random.key(0), case.batch)
-        seen = jnp.asarray(conditioning(case, musicgen.files.config.width))
+        seen = jnp.asarray(conditioning(case, musicgen.decoder.config.width))
         text = Text(seen, jnp.ones(seen.shape[:2], bool))
         sampling = Sampling(temperature=0, text_guidance=case.guidance)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from mvgen.models.linear import Linear
 from mvgen.models.positions import rotate
 
 
@@ -32,10 +33,10 @@ class Attention(nnx.Module):
             raise ValueError(f"width {width} does not split into {heads} heads of an even size")
         context_width = context_width or width
         self.heads = heads
-        self.q = nnx.Linear(width, width, use_bias=bias, dtype=dtype, rngs=rngs)
-        self.k = nnx.Linear(context_width, width, use_bias=bias, dtype=dtype, rngs=rngs)
-        self.v = nnx.Linear(context_width, width, use_bias=bias, dtype=dtype, rngs=rngs)
-        self.out = nnx.Linear(width, width, use_bias=bias, dtype=dtype, rngs=rngs)
+        self.q = Linear(width, width, use_bias=bias, dtype=dtype, rngs=rngs)
+        self.k = Linear(context_width, width, use_bias=bias, dtype=dtype, rngs=rngs)
+        self.v = Linear(context_width, width, use_bias=bias, dtype=dtype, rngs=rngs)
+        self.out = Linear(width, width, use_bias=bias, dtype=dtype, rngs=rngs)
 
     def _split(self, x: Float[Array, "batch time width"]) -> Float[Array, "batch time heads dim"]:
         return x.reshape(*x.shape[:2], self.heads, -1)
@@ -119,11 +120,22 @@ def attention_weights(
 def laid_out(
     k: Float[Array, "batch time heads dim"], v: Float[Array, "batch time heads dim"]
 ) -> tuple[Float[Array, "batch heads dim time"], Float[Array, "batch heads time dim"]]:
-    """Keys and values for one query at a time: each head's lie together, so that both products read them in order.
+    """Keys and values for one query at a time: each head's lie together, so that both products read them in order, in
+    the type of :func:`kept_dtype`.
 
     On a CPU a step of 16 examples over 103 keys is four to five times as fast as over the other layout.
     """
-    return k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
+    dtype = kept_dtype(k.dtype)
+    return k.transpose(0, 2, 3, 1).astype(dtype), v.transpose(0, 2, 1, 3).astype(dtype)
+
+
+def kept_dtype(computed: jnp.dtype) -> jnp.dtype:
+    """What keys and values that are read step after step are kept in.
+
+    On a CPU, XLA converts all that a step reads of bfloat16 to float32 before it multiplies: with 16 examples over 503
+    keys that takes 2.5 times as long as reading float32.
+    """
+    return jnp.dtype(jnp.float32) if jax.default_backend() == "cpu" else jnp.dtype(computed)
 
 
 class Mlp(nnx.Module):
@@ -139,8 +151,8 @@ class Mlp(nnx.Module):
         hidden: int | None = None,
     ):
         hidden = hidden or 4 * width
-        self.fc1 = nnx.Linear(width, hidden, use_bias=bias, dtype=dtype, rngs=rngs)
-        self.fc2 = nnx.Linear(hidden, width, use_bias=bias, dtype=dtype, rngs=rngs)
+        self.fc1 = Linear(width, hidden, use_bias=bias, dtype=dtype, rngs=rngs)
+        self.fc2 = Linear(hidden, width, use_bias=bias, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Array, *, approximate: bool = True) -> Array:
         return self.fc2(jax.nn.gelu(self.fc1(x), approximate=approximate))

@@ -19,8 +19,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from mvgen import clock, delay
-from mvgen.models.attention import Attention, Mlp, laid_out
+from mvgen.models.attention import Attention, Mlp, kept_dtype, laid_out
 from mvgen.models.config import DecoderConfig
+from mvgen.models.linear import Linear
 from mvgen.models.positions import distance_bias, musicgen_sinusoid, within
 from mvgen.models.prior import FramePrior
 from mvgen.models.recent import RecentMoments
@@ -141,8 +142,8 @@ class TokenDecoder(nnx.Module):
             [nnx.Embed(config.codebook_size + 1, width, dtype=dtype, rngs=rngs) for _ in range(config.codebooks)]
         )
         video = config.video_width
-        self.condition = nnx.Linear(video, width, dtype=dtype, rngs=rngs) if video else None
-        self.locked = nnx.Linear(video, width, dtype=dtype, rngs=rngs) if video and config.frame_locked else None
+        self.condition = Linear(video, width, dtype=dtype, rngs=rngs) if video else None
+        self.locked = Linear(video, width, dtype=dtype, rngs=rngs) if video and config.frame_locked else None
         self.prior = FramePrior(config, rngs=rngs) if video and config.frame_prior else None
         self.no_video = nnx.Param(jnp.zeros(video)) if video else None  # for a video that is withheld (guidance)
         self.recent = (
@@ -154,13 +155,13 @@ class TokenDecoder(nnx.Module):
         self.norm = layer_norm(width, dtype, rngs)
         self.heads = nnx.List(
             [
-                nnx.Linear(width, config.codebook_size, use_bias=False, dtype=dtype, rngs=rngs)
+                Linear(width, config.codebook_size, use_bias=False, dtype=dtype, rngs=rngs)
                 for _ in range(config.codebooks)
             ]
         )
         # transformers: enc_to_dec_proj, which is there only where the widths differ
         projected = config.text_width not in (0, width)
-        self.text = nnx.Linear(config.text_width, width, dtype=dtype, rngs=rngs) if projected else None
+        self.text = Linear(config.text_width, width, dtype=dtype, rngs=rngs) if projected else None
 
     def withheld(self, latents: Float[Array, "batch time dim"], keep: Array) -> Float[Array, "batch time dim"]:
         """Replaces the video of the examples where ``keep`` (``[batch]``, bool) is False by the learned absence."""
@@ -273,7 +274,7 @@ class TokenDecoder(nnx.Module):
     def empty_cache(self, batch: int, steps: int) -> Cache:
         """Of no step yet, with room for so many."""
         heads, dim = self.config.heads, self.config.width // self.config.heads
-        dtype = self.config.compute_dtype
+        dtype = kept_dtype(self.config.compute_dtype)
         keys, values = jnp.zeros((batch, heads, dim, steps), dtype), jnp.zeros((batch, heads, steps, dim), dtype)
         return Cache([(keys, values) for _ in self.layers], self._no_columns(batch))
 

@@ -23,6 +23,7 @@ from mvgen import clock
 from mvgen.diffusion import CHANGE
 from mvgen.models.attention import Attention, Mlp
 from mvgen.models.config import MVGenConfig
+from mvgen.models.linear import Linear
 from mvgen.models.positions import own_latents, within
 
 
@@ -121,20 +122,18 @@ class Denoiser(nnx.Module):
         self.config = config
         patches = (config.frame_size[0] // config.denoiser_patch) * (config.frame_size[1] // config.denoiser_patch)
         pixels = config.denoiser_patch**2 * 3
-        self.noisy = nnx.Linear(pixels, width, dtype=dtype, rngs=rngs)
-        self.image = nnx.Linear(pixels, width, dtype=dtype, rngs=rngs)
-        self.base = nnx.Linear(pixels, width, use_bias=False, dtype=dtype, rngs=rngs)
+        self.noisy = Linear(pixels, width, dtype=dtype, rngs=rngs)
+        self.image = Linear(pixels, width, dtype=dtype, rngs=rngs)
+        self.base = Linear(pixels, width, use_bias=False, dtype=dtype, rngs=rngs)
         self.place = nnx.Param(0.02 * jax.random.normal(rngs.params(), (patches, width)))
-        self.level1 = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
-        self.level2 = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
-        self.locked = nnx.Linear(clock.TOKENS_PER_FRAME * config.width, width, dtype=dtype, rngs=rngs)
+        self.level1 = Linear(width, width, dtype=dtype, rngs=rngs)
+        self.level2 = Linear(width, width, dtype=dtype, rngs=rngs)
+        self.locked = Linear(clock.TOKENS_PER_FRAME * config.width, width, dtype=dtype, rngs=rngs)
         self.no_audio = nnx.Param(jnp.zeros(config.width))  # stands for sound that is withheld (guidance)
-        self.modulation = nnx.Linear(
-            width, 6 * width, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs
-        )
+        self.modulation = Linear(width, 6 * width, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs)
         self.blocks = nnx.List([DenoiserBlock(config, rngs=rngs) for _ in range(config.denoiser_layers)])
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.out = nnx.Linear(width, pixels, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs)
+        self.out = Linear(width, pixels, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs)
 
     def withheld(self, audio: Float[Array, "batch tokens dim"], keep: Array) -> Float[Array, "batch tokens dim"]:
         """Replaces the sound of the examples where ``keep`` (``[batch]``, bool) is False by the learned absence."""

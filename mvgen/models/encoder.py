@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from mvgen import clock
 from mvgen.models.attention import Block, CrossBlock
 from mvgen.models.config import MVGenConfig
+from mvgen.models.linear import Linear
 from mvgen.models.positions import distance_bias, own_latents, sinusoid, within
 
 MOTION_GAIN = 4.0  # motion between frames is small beside the picture itself
@@ -36,10 +37,10 @@ class FrameEmbedding(nnx.Module):
         dtype = config.compute_dtype
         self.grid = (config.frame_size[0] // config.patch, config.frame_size[1] // config.patch)
         merged = self.grid[0] // 2 * (self.grid[1] // 2)
-        self.patches = nnx.Linear(config.patch**2 * 3, 3 * PATCH_CHANNELS, use_bias=False, dtype=dtype, rngs=rngs)
+        self.patches = Linear(config.patch**2 * 3, 3 * PATCH_CHANNELS, use_bias=False, dtype=dtype, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros(PATCH_CHANNELS))
-        self.merge = nnx.Linear(4 * PATCH_CHANNELS, MERGED_CHANNELS, dtype=dtype, rngs=rngs)
-        self.join = nnx.Linear(merged * MERGED_CHANNELS, config.width, dtype=dtype, rngs=rngs)
+        self.merge = Linear(4 * PATCH_CHANNELS, MERGED_CHANNELS, dtype=dtype, rngs=rngs)
+        self.join = Linear(merged * MERGED_CHANNELS, config.width, dtype=dtype, rngs=rngs)
 
     def __call__(self, patches: Float[Array, "batch time patches values"]) -> Float[Array, "batch time dim"]:
         picture, motion, usual = jnp.split(self.patches(patches.astype(self.patches.dtype)), 3, axis=-1)
@@ -79,9 +80,9 @@ class VideoTower(nnx.Module):
         dtype = config.compute_dtype
         self.frames = FrameEmbedding(config, rngs=rngs) if config.use_frames else None
         flow_values = 2 * config.flow_size[0] * config.flow_size[1] if config.flow_size else 0
-        self.flow = nnx.Linear(flow_values, config.width, dtype=dtype, rngs=rngs) if config.sees_flow else None
+        self.flow = Linear(flow_values, config.width, dtype=dtype, rngs=rngs) if config.sees_flow else None
         self.semantic = (
-            nnx.Linear(config.semantic_dim, config.width, dtype=dtype, rngs=rngs) if config.sees_semantic else None
+            Linear(config.semantic_dim, config.width, dtype=dtype, rngs=rngs) if config.sees_semantic else None
         )
         self.tower = Tower(config, config.video_layers, rngs=rngs)
 
@@ -122,8 +123,8 @@ class AlignedEncoder(nnx.Module):
         self.config = config
         self.video = VideoTower(config, rngs=rngs)
         self.audio = AudioTower(config, rngs=rngs)
-        self.project_video = nnx.Linear(config.width, config.latent_dim, use_bias=False, dtype=dtype, rngs=rngs)
-        self.project_audio = nnx.Linear(config.width, config.latent_dim, use_bias=False, dtype=dtype, rngs=rngs)
+        self.project_video = Linear(config.width, config.latent_dim, use_bias=False, dtype=dtype, rngs=rngs)
+        self.project_audio = Linear(config.width, config.latent_dim, use_bias=False, dtype=dtype, rngs=rngs)
         self.log_scale = nnx.Param(jnp.log(jnp.array(10.0)))  # inverse temperature, learned as in CLIP
         self.video_from_audio = nnx.List(
             [CrossBlock(config.width, config.heads, dtype=dtype, rngs=rngs) for _ in range(config.fusion_layers)]
@@ -131,7 +132,7 @@ class AlignedEncoder(nnx.Module):
         self.audio_from_video = nnx.List(
             [CrossBlock(config.width, config.heads, dtype=dtype, rngs=rngs) for _ in range(config.fusion_layers)]
         )
-        self.verdict = nnx.Linear(2 * config.width, 1, dtype=dtype, rngs=rngs)
+        self.verdict = Linear(2 * config.width, 1, dtype=dtype, rngs=rngs)
 
     def video_latents(self, batch: dict[str, Array]) -> Float[Array, "batch time dim"]:
         """Latents of the picture alone, one a frame."""

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from mvgen import clock
 from mvgen.models.config import DecoderConfig
+from mvgen.models.linear import Linear
 
 
 class FramePrior(nnx.Module):
@@ -22,11 +23,11 @@ class FramePrior(nnx.Module):
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         width, dtype = config.width, config.compute_dtype
-        self.two = nnx.Linear(config.video_width, clock.TOKENS_PER_FRAME * width, dtype=dtype, rngs=rngs)
+        self.two = Linear(config.video_width, clock.TOKENS_PER_FRAME * width, dtype=dtype, rngs=rngs)
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
         self.heads = nnx.List(
             [
-                nnx.Linear(width, config.codebook_size, use_bias=False, dtype=dtype, rngs=rngs)
+                Linear(width, config.codebook_size, use_bias=False, dtype=dtype, rngs=rngs)
                 for _ in range(config.codebooks)
             ]
         )

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from mvgen.models.linear import Linear
+
 
 class RecentMoments(nnx.Module):
     """Adds the last few moments' sound to a step, each gathered from the columns over which the delay spreads it.
@@ -27,11 +29,9 @@ class RecentMoments(nnx.Module):
         self.moments = moments
         zeros = nnx.initializers.zeros
         self.scale = (
-            nnx.Linear(video, moments * width, use_bias=False, dtype=dtype, kernel_init=zeros, rngs=rngs)
-            if video
-            else None
+            Linear(video, moments * width, use_bias=False, dtype=dtype, kernel_init=zeros, rngs=rngs) if video else None
         )
-        self.read = nnx.Linear(moments * width, width, use_bias=False, dtype=dtype, kernel_init=zeros, rngs=rngs)
+        self.read = Linear(moments * width, width, use_bias=False, dtype=dtype, kernel_init=zeros, rngs=rngs)
 
     def __call__(
         self,

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from mvgen import clock
 from mvgen.models.config import MVGenConfig
+from mvgen.models.linear import Linear
 from mvgen.models.patches import patchify
 
 COARSER = 2  # how many times coarser than the frames
@@ -26,8 +27,8 @@ class Sketch(nnx.Module):
         dtype = config.compute_dtype
         self.patch, self.frame_size = config.denoiser_patch, config.frame_size
         self.size = config.frame_size[0] // COARSER, config.frame_size[1] // COARSER
-        self.fc1 = nnx.Linear(clock.TOKENS_PER_FRAME * config.width, HIDDEN, dtype=dtype, rngs=rngs)
-        self.draw = nnx.Linear(
+        self.fc1 = Linear(clock.TOKENS_PER_FRAME * config.width, HIDDEN, dtype=dtype, rngs=rngs)
+        self.draw = Linear(
             HIDDEN, self.size[0] * self.size[1] * 3,
             kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs,
         )  # fmt: skip
