@@ -8,9 +8,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from mvgen.errors import UserError
+from mvgen.models.positions import TIME_BIASES
 
-POSITIONS = ("none", "sinusoid", "rotary", "bias")
-CROSS_POSITIONS = ("none", "rotary", "bias")
+POSITIONS = ("none", "sinusoid", "rotary", *TIME_BIASES)
+CROSS_POSITIONS = ("none", "rotary", *TIME_BIASES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +19,9 @@ class DecoderConfig:
     """Sizes and switches of the token decoder. With ``video_width`` 0 it is MusicGen's, number for number.
 
     ``hidden`` is the MLP's inner width. ``video_width`` and ``text_width`` are those of what it is conditioned on; 0:
-    none. ``cross_attention``, ``frame_locked``, ``frame_prior``, ``rotary``, ``bias`` (by distance in time) and
-    ``window`` (seconds; 0 is all) say how it meets video. ``recent_moments``: so many moments just past are given to
-    each step directly.
+    none. ``cross_attention``, ``frame_locked``, ``frame_prior``, ``rotary``, ``bias`` (one of ``TIME_BIASES``, or "")
+    and ``window`` (seconds; 0 is all) say how it meets video. ``recent_moments``: so many moments just past are given
+    to each step directly.
     """
 
     codebooks: int
@@ -37,7 +38,7 @@ class DecoderConfig:
     rotary: bool = False
     window: float = 0.0
     dtype: str = "float32"
-    bias: bool = False
+    bias: str = ""
     recent_moments: int = 0
 
     @property
@@ -52,7 +53,7 @@ class DecoderConfig:
             "frame prior": self.frame_prior,
             "recent moments": bool(self.recent_moments),
             "rotary cross-attention": self.cross_attention and self.rotary,
-            "distance bias of cross-attention": self.cross_attention and self.bias,
+            "bias of cross-attention by time": self.cross_attention and bool(self.bias),
             "window of cross-attention": self.cross_attention and bool(self.window),
         }
         return [name for name, present in parts.items() if present]
@@ -94,7 +95,7 @@ class MVGenConfig:
     decoder_heads: int = 0
     decoder_hidden: int = 0
     text_width: int = 0  # width of the text embeddings that the token decoder is given beside the video; 0: no text
-    cross_positions: str = ""  # of the token decoder's cross-attention: none, rotary or bias; "": as positions
+    cross_positions: str = ""  # of the token decoder's cross-attention, one of CROSS_POSITIONS; "": as positions
     recent_moments: int = 0  # moments just past that each step of the token decoder is given directly; 0: none
     cross_window: float = -1.0  # its window in seconds; 0: all; negative: as attention_window
 
@@ -156,7 +157,7 @@ class MVGenConfig:
         if decoder.text_width and (decoder.rotary or decoder.bias):
             raise UserError(
                 "text has no time: with config.model.text_width set config.model.cross_positions to none, not "
-                f"{'rotary' if decoder.rotary else 'bias'}"
+                f"{decoder.bias or 'rotary'}"
             )
         if not (self.sees_flow or self.sees_semantic or self.use_frames):
             raise UserError("the video tower sees nothing: set config.model.use_frames, use_flow or use_semantic")
@@ -165,6 +166,7 @@ class MVGenConfig:
     def decoder(self) -> DecoderConfig:
         """The token decoder's own sizes."""
         width = self.decoder_width or self.width
+        positions = self.cross_positions or self.positions
         return DecoderConfig(
             codebooks=self.codebooks,
             codebook_size=self.codebook_size,
@@ -177,8 +179,8 @@ class MVGenConfig:
             cross_attention=self.cross_attention,
             frame_locked=self.frame_locked,
             frame_prior=self.frame_prior,
-            rotary=(self.cross_positions or self.positions) == "rotary",
-            bias=(self.cross_positions or self.positions) == "bias",
+            rotary=positions == "rotary",
+            bias=positions if positions in TIME_BIASES else "",
             recent_moments=self.recent_moments,
             window=self.attention_window if self.cross_window < 0 else self.cross_window,
             dtype=self.dtype,

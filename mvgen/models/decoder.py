@@ -22,7 +22,7 @@ from mvgen import clock, delay
 from mvgen.models.attention import Attention, Mlp, kept_dtype, laid_out
 from mvgen.models.config import DecoderConfig
 from mvgen.models.linear import Linear
-from mvgen.models.positions import distance_bias, musicgen_sinusoid, within
+from mvgen.models.positions import musicgen_sinusoid, time_bias, within
 from mvgen.models.prior import FramePrior
 from mvgen.models.recent import RecentMoments
 
@@ -190,8 +190,7 @@ class TokenDecoder(nnx.Module):
             masks.append(None if near is None else near[None, None])
             if config.rotary:
                 step_seconds, frame_seconds = seconds, frame_centres
-            if config.bias:
-                bias = distance_bias(seconds, frame_centres, config.heads)
+            bias = time_bias(config.bias, seconds, frame_centres, config.heads)
             frame_of_step = token_of_step // clock.TOKENS_PER_FRAME
             if self.locked is not None:
                 locked = self.locked(latents)[:, frame_of_step]

@@ -16,7 +16,7 @@ from mvgen import clock
 from mvgen.models.attention import Block, CrossBlock
 from mvgen.models.config import MVGenConfig
 from mvgen.models.linear import Linear
-from mvgen.models.positions import distance_bias, own_latents, sinusoid, within
+from mvgen.models.positions import own_latents, sinusoid, time_bias, within
 
 MOTION_GAIN = 4.0  # motion between frames is small beside the picture itself
 APART_GAIN = 2.0  # and so is what sets a moment apart from the rest of the window
@@ -67,7 +67,7 @@ class Tower(nnx.Module):
         if self.positions == "sinusoid":
             x = x + sinusoid(seconds, x.shape[-1]).astype(x.dtype)
         mask = within(seconds, seconds, self.window)
-        bias = distance_bias(seconds, seconds, self.heads) if self.positions == "bias" else None
+        bias = time_bias(self.positions, seconds, seconds, self.heads)
         for block in self.blocks:
             x = block(x, seconds=seconds if self.positions == "rotary" else None, mask=mask, bias=bias)
         return self.norm(x)
@@ -170,8 +170,7 @@ class AlignedEncoder(nnx.Module):
             video = video + sinusoid(frame_seconds, video.shape[-1]).astype(video.dtype)
             audio = audio + sinusoid(token_seconds, audio.shape[-1]).astype(audio.dtype)
         mask = within(frame_seconds, token_seconds, self.config.attention_window)
-        biased = self.config.positions == "bias"
-        bias = distance_bias(frame_seconds, token_seconds, self.config.heads) if biased else None
+        bias = time_bias(self.config.positions, frame_seconds, token_seconds, self.config.heads)
         for to_video, to_audio in zip(self.video_from_audio, self.audio_from_video, strict=True):
             video, audio = (
                 to_video(

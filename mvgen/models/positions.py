@@ -14,6 +14,8 @@ SLOWEST_HZ = 1 / 64
 FASTEST_HZ = 12.5  # one full turn every two frames: the highest rate that 25 frames a second can tell apart
 NEAREST_SECONDS, FARTHEST_SECONDS = 1 / clock.FRAME_RATE, 1.0
 """How far the first and the last head look where attention is biased by distance in time."""
+OWN_SECONDS = 0.012
+"""Deviation of the head that looks at the query's own moment, where each head has a moment of its own."""
 
 
 def _frequencies(count: int) -> Float[Array, " count"]:
@@ -61,6 +63,37 @@ def distance_bias(
     """
     reach = jnp.geomspace(NEAREST_SECONDS, FARTHEST_SECONDS, heads)
     return -jnp.abs(query_seconds[:, None] - key_seconds[None, :])[None, None] / reach[None, :, None, None]
+
+
+def moment_taps(
+    query_seconds: Float[Array, " query"], key_seconds: Float[Array, " key"], heads: int
+) -> Float[Array, "1 heads query key"]:
+    """What is added to attention's scores so that each head looks at a moment of its own, as seen from the query.
+
+    The first head looks at the query's very moment, the others by turns before it and after it, at distances that
+    double (80, 80, 160, 160, ... ms, at most ``FARTHEST_SECONDS``). Each sees around its moment by a normal
+    distribution, whose deviation is half of the distance; of the first it is ``OWN_SECONDS``, which leaves 0.94 of
+    the weight to the frame that a token belongs to. So attention starts as frame-locked addition does, and has what
+    came before and what comes next beside it. The moments are fixed; what is like what still adds to the scores, or
+    takes away. (Luong et al. 2015 look around one moment, which they predict.)
+    """
+    number = jnp.arange(heads)
+    distance = jnp.minimum(NEAREST_SECONDS * 2.0 ** ((number + 1) // 2), FARTHEST_SECONDS)
+    moment = jnp.where(number == 0, 0.0, jnp.where(number % 2 == 1, -distance, distance))
+    deviation = jnp.where(number == 0, OWN_SECONDS, distance / 2)
+    apart = key_seconds[None, None, :] - query_seconds[None, :, None] - moment[:, None, None]
+    return -0.5 * (apart / deviation[:, None, None])[None] ** 2
+
+
+TIME_BIASES = {"bias": distance_bias, "taps": moment_taps}
+"""Positions that are a bias of attention's scores, by name."""
+
+
+def time_bias(
+    positions: str, query_seconds: Float[Array, " query"], key_seconds: Float[Array, " key"], heads: int
+) -> Float[Array, "1 heads query key"] | None:
+    """The bias of positions by name; ``None`` for positions that are no bias."""
+    return TIME_BIASES[positions](query_seconds, key_seconds, heads) if positions in TIME_BIASES else None
 
 
 def within(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mvgen import delay
+from mvgen import clock, delay
 from mvgen.errors import UserError
 from mvgen.models.attention import Attention, attention_weights
-from mvgen.models.positions import FARTHEST_SECONDS, NEAREST_SECONDS, distance_bias
+from mvgen.models.positions import FARTHEST_SECONDS, NEAREST_SECONDS, distance_bias, moment_taps
 from tests.mvgen.models.small import small_batch, small_model
 
 
@@ -20,6 +20,29 @@ def test_distance_bias_is_one_at_each_heads_reach():
     np.testing.assert_allclose(bias[0, 2, 0], [0, -NEAREST_SECONDS, -1], rtol=1e-5)
     np.testing.assert_allclose(bias[0, 1, 1, 0], -1 / np.sqrt(NEAREST_SECONDS * FARTHEST_SECONDS), rtol=1e-5)
     np.testing.assert_allclose(bias[0, :, 1, 2], 0)  # the same moment
+
+
+def test_each_head_starts_at_a_moment_of_its_own():
+    tokens, frames = jnp.asarray(clock.token_centres(60)), jnp.asarray(clock.frame_centres(30))
+    weights = np.asarray(jax.nn.softmax(moment_taps(tokens, frames, 6), axis=-1))[0]
+    for token in (28, 29):  # both of frame 14
+        own = weights[0, token]
+        assert own.argmax() == 14 and own[14] > 0.9
+        looked_at = np.sum(weights[:, token] * np.asarray(frames), axis=-1) - np.asarray(tokens)[token]
+        # A frame's two tokens lie 10 ms before and after its middle: moments are met to within that.
+        np.testing.assert_allclose(looked_at[1:5], [-0.08, 0.08, -0.16, 0.16], atol=0.011)
+        spread = [
+            np.sqrt(np.sum(w * (np.asarray(frames) - np.sum(w * np.asarray(frames))) ** 2)) for w in weights[:5, token]
+        ]
+        np.testing.assert_allclose(spread[1:], [0.04, 0.04, 0.08, 0.08], rtol=0.1)
+    later = np.asarray(moment_taps(tokens + 1.0, frames + 1.0, 6))
+    np.testing.assert_allclose(later, moment_taps(tokens, frames, 6), rtol=1e-3, atol=1e-2)  # distances alone count
+
+
+def test_no_moment_lies_beyond_the_farthest():
+    bias = moment_taps(jnp.array([2.0]), jnp.arange(100) / 25, 16)
+    moments = np.asarray(bias)[0, :, 0].argmax(-1) / 25 - 2.0
+    assert np.abs(moments).max() <= FARTHEST_SECONDS + 1e-6
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -54,9 +77,10 @@ def test_without_positions_the_program_is_as_it_was():
     assert plain == again and "abs" not in plain and "abs" in biased
 
 
-def test_biased_model_steps_as_it_passes():
+@pytest.mark.parametrize("positions", ["bias", "taps"])
+def test_biased_model_steps_as_it_passes(positions):
     """One cached step equals a row of the full pass, with the bias in both."""
-    model = small_model(positions="bias", frame_prior=False, frame_locked=False)
+    model = small_model(positions=positions, frame_prior=False, frame_locked=False)
     batch = small_batch(batch=2)
     latents = jax.random.normal(jax.random.key(1), (2, 10, model.config.width))
     grid = delay.delay(jnp.asarray(batch["tokens"]), model.decoder.pad)
@@ -68,5 +92,5 @@ def test_biased_model_steps_as_it_passes():
     for number in range(4):
         scores, cache = step(grid[:, number], jnp.asarray(number), cache, condition.laid_out())
         np.testing.assert_allclose(scores, whole[:, number], atol=1e-4)
-    with pytest.raises(UserError, match="not bias"):
-        small_model(positions="bias", text_width=8, frame_prior=False).config.check()
+    with pytest.raises(UserError, match=f"not {positions}"):
+        small_model(positions=positions, text_width=8, frame_prior=False).config.check()
