@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
     config.model.use_frames = True  # let the video tower see patches of the frames
     config.model.use_flow = True  # let it see optical flow
     config.model.use_semantic = True  # let it see semantic embeddings, where the records hold them
-    config.model.positions = "rotary"  # towers, cross-attention: none, sinusoid, rotary or bias (all in seconds)
+    config.model.positions = "rotary"  # towers, fusion: none, sinusoid, rotary, bias or taps (all in seconds)
     config.model.attention_window = 0.5  # seconds that temporal (cross-)attention may look either way; 0: all
     config.model.decoder_layers = 4  # token decoder (MusicGen's form)
     config.model.cross_attention = True  # token decoder attends to the video latents
@@ -46,7 +46,7 @@ def get_config() -> ConfigDict:
     config.model.decoder_heads = 0  # its heads; 0: heads
     config.model.decoder_hidden = 0  # inner width of its MLPs; 0: four times its channels
     config.model.text_width = 0  # width of embedded words that it can be given beside the video; 0: it reads no text
-    config.model.cross_positions = ""  # positions of its cross-attention: none or rotary; "": as positions
+    config.model.cross_positions = "taps"  # of its cross-attention: none, rotary, bias or taps; "": as positions
     config.model.cross_window = -1.0  # seconds it may look either way; 0: all; negative: attention_window
     config.model.denoiser_width = 128
     config.model.denoiser_layers = 3

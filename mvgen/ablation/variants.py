@@ -45,6 +45,8 @@ INPUTS = "What the video tower sees"
 LEARNING = "When the encoder learns"
 
 CROSS_ONLY = MappingProxyType({"model.frame_locked": False, "model.frame_prior": False})
+TAPS = "taps"
+"""Positions of the base's token decoder in cross-attention; all else has those of ``model.positions``."""
 
 
 def unions(spec: RecordSpec) -> list[Variant]:
@@ -67,27 +69,29 @@ def variants(base: ConfigDict, spec: RecordSpec) -> list[Variant]:
     """
     half = max(1, base.train.steps // 2)
 
+    def everywhere(positions: str) -> dict[str, Any]:
+        """Changes that give all attention these positions; those of the base give them to the decoder's alone."""
+        return {} if positions == TAPS else {"model.positions": positions, "model.cross_positions": ""}
+
     def alone(positions: str, told: str, **more: float) -> Variant:
-        changes = {**CROSS_ONLY, "model.positions": positions}
+        changes = {**CROSS_ONLY, **everywhere(positions)}
         changes |= {f"model.attention_{name}": value for name, value in more.items()}
         return Variant("-".join(["cross", positions, *more]), ALONE, told, changes)
 
     tried = [
         Variant("base", PATH, "cross-attention, frame-locked addition and frame prior", {}),
+        alone(TAPS, "a moment for each head"),
         alone("rotary", "rotary in seconds"),
         Variant("locked", PATH, "frame-locked addition only",
                 {"model.cross_attention": False, "model.frame_prior": False}),
         alone("sinusoid", "added sinusoids"),
         alone("bias", "bias by distance in seconds"),
-        alone("taps", "a moment for each head"),
+        Variant("positions-rotary", POSITIONS, "rotary in seconds everywhere", everywhere("rotary")),
         Variant("clips-only", SHIFTS, "neither: other clips alone", {"loss.shifts": 0.0, "loss.moments": 0.0}),
         *unions(spec),
         Variant("cross-locked", PATH, "cross-attention and frame-locked addition", {"model.frame_prior": False}),
-        Variant("taps-locked", PATH, "the same, a moment for each head",
-                {"model.frame_prior": False, "model.cross_positions": "taps"}),
         Variant("locked-prior", PATH, "frame-locked addition and frame prior", {"model.cross_attention": False}),
-        Variant("taps-prior", PATH, "cross-attention, a moment for each head, and frame prior",
-                {"model.frame_locked": False, "model.cross_positions": "taps"}),
+        Variant("cross-prior", PATH, "cross-attention and frame prior", {"model.frame_locked": False}),
         Variant("no-shifts", SHIFTS, "moments alone, without time shifts", {"loss.shifts": 0.0}),
         Variant("no-moments", SHIFTS, "time shifts alone, without moments", {"loss.moments": 0.0}),
         Variant("left", LEARNING, "with the decoder, then left as it is for half of the steps",
@@ -96,11 +100,9 @@ def variants(base: ConfigDict, spec: RecordSpec) -> list[Variant]:
                 {"loss.music_from": half, "loss.encoder_until": half}),
         alone("none", "none"),
         alone("sinusoid", "added sinusoids, no window", window=0.0),
-        Variant("taps", POSITIONS, "a moment for each head of the decoder's cross-attention, else rotary",
-                {"model.cross_positions": "taps"}),
-        Variant("positions-bias", POSITIONS, "bias by distance in seconds", {"model.positions": "bias"}),
-        Variant("positions-sinusoid", POSITIONS, "added sinusoids", {"model.positions": "sinusoid"}),
-        Variant("positions-none", POSITIONS, "none", {"model.positions": "none"}),
+        Variant("positions-bias", POSITIONS, "bias by distance in seconds", everywhere("bias")),
+        Variant("positions-sinusoid", POSITIONS, "added sinusoids", everywhere("sinusoid")),
+        Variant("positions-none", POSITIONS, "none", everywhere("none")),
     ]  # fmt: skip
     return tried
 
@@ -108,14 +110,14 @@ def variants(base: ConfigDict, spec: RecordSpec) -> list[Variant]:
 SAME_AS_BASE: Mapping[str, str] = MappingProxyType(
     {
         ALONE: "",
-        POSITIONS: "rotary in seconds",
+        POSITIONS: "a moment for each head of the decoder's cross-attention, rotary elsewhere",
         SHIFTS: "time shifts and moments",
         INPUTS: "all that the records hold",
         LEARNING: "with the decoder, to the end",
     }
 )
 """What the base is, as an answer to each question; empty where it is none."""
-SHOWN_TOO: Mapping[str, tuple[str, str]] = MappingProxyType({PATH: ("cross-rotary", "cross-attention only")})
+SHOWN_TOO: Mapping[str, tuple[str, str]] = MappingProxyType({PATH: ("cross-taps", "cross-attention only")})
 """A variant of another question that answers this one too, and what it is told as."""
 QUESTIONS = (PATH, ALONE, POSITIONS, SHIFTS, INPUTS, LEARNING)
 """In the order of the page."""
