@@ -25,15 +25,14 @@ from mvgen import clock
 from mvgen.checkpoint import load_model
 from mvgen.decoding import Sampling
 from mvgen.errors import UserError, run_command
+from mvgen.film import MOST_SECONDS, FilmReader, add_semantic
 from mvgen.held_out import perform
 from mvgen.interop.encodec import load_encodec
 from mvgen.interop.text import embed, read_text
 from mvgen.media import (
     WavStream,
-    probe,
     read_image,
     read_picture,
-    read_picture_and_flow,
     read_sound,
     write_video,
     write_wav,
@@ -46,7 +45,6 @@ from mvgen.music import generate_music, stream_music
 from mvgen.records import RecordSource, RecordSpec
 from mvgen.video import Filming, generate_video
 
-MOST_SECONDS = 3600.0  # longer input is refused rather than read into memory
 SMALLEST_SIDE = 256  # small pictures are enlarged by a whole factor in written videos, so that players show them well
 
 
@@ -62,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stream", action="store_true", help="write the sound as it is made, into a .wav or, with --out -, to stdout"
     )
     add_text(music)
+    add_semantic(music)
     video = directions.add_parser("video", help="an image and music in, the filmed performance out")
     video.add_argument(
         "--image", required=True, metavar="FILE", help="the first frame: an image, or a video to take it from"
@@ -159,20 +158,6 @@ def window_frames(config: ConfigDict) -> int:
     return clock.whole_frames(config.data.window_seconds)
 
 
-def read_video(path: str, model: MVGen, spec: RecordSpec) -> dict[str, np.ndarray]:
-    """Frames, and flow as the model uses it, of a video file, each with a leading batch axis of 1."""
-    info = probe(path)
-    if not info.has_picture:
-        raise UserError(f"{path}: has no picture")
-    if info.duration > MOST_SECONDS:
-        raise UserError(f"{path}: lasts {info.duration:.0f} s; at most {MOST_SECONDS:.0f} s are taken at a time")
-    if model.config.sees_semantic:
-        raise UserError("this model sees semantic embeddings, which generation from files cannot make yet; use records")
-    assert spec.frame_size is not None
-    frames, flow = read_picture_and_flow(path, spec.frame_size, spec.flow_size)
-    return {"frames": frames[None]} | ({"flow": flow[None]} if flow is not None and model.config.sees_flow else {})
-
-
 def read_first_image(path: str, size: tuple[int, int]) -> np.ndarray:
     """An image file, or else the first frame of a video, uint8 ``[height, width, 3]``."""
     try:
@@ -233,7 +218,8 @@ def run_music(arguments: argparse.Namespace) -> None:
     model, config, spec = load_model(arguments.checkpoint)
     codec = load_codec(spec)
     text = text_of(arguments, model)
-    video = read_video(arguments.video, model, spec)
+    film = FilmReader(arguments.checkpoint, model.config, arguments.semantic).read(arguments.video)
+    video = {name: values[None] for name, values in film.items()}
     prompt = read_tokens(arguments.prompt_audio, codec) if arguments.prompt_audio else None
     frames = video["frames"].shape[1]
     if prompt is not None and clock.frames_of(prompt.shape[1]) >= frames:
@@ -254,8 +240,7 @@ def run_music(arguments: argparse.Namespace) -> None:
     if arguments.out.lower().endswith(".wav"):
         write_wav(arguments.out, sound, codec.sampling_rate)
     else:
-        film = video["frames"][0]
-        write_video(arguments.out, film, sound, codec.sampling_rate, scale=shown(film))
+        write_video(arguments.out, film["frames"], sound, codec.sampling_rate, scale=shown(film["frames"]))
 
 
 def write_stream(out: str, pieces: Iterator[np.ndarray], codec: Codec, frames: int) -> None:

@@ -29,7 +29,8 @@ from mvgen import clock
 from mvgen.checkpoint import load_model, write_json
 from mvgen.data import used_features
 from mvgen.errors import UserError, run_command
-from mvgen.generate import load_codec, read_tokens, read_video, window_frames
+from mvgen.film import FilmReader, add_semantic
+from mvgen.generate import load_codec, read_tokens, window_frames
 from mvgen.models.mvgen import MVGen
 from mvgen.records import DESCRIPTION_FILE, RecordError, RecordSource, RecordSpec, read_description, shard_paths
 from mvgen.space import Space, check_length, fits
@@ -190,6 +191,7 @@ def parser() -> argparse.ArgumentParser:
     query = words.add_mutually_exclusive_group(required=True)
     query.add_argument("--video", metavar="FILE", help="a performance whose music is sought; its sound is not heard")
     query.add_argument("--audio", metavar="FILE", help="music whose video is sought: a sound, or a video with sound")
+    add_semantic(words)
     words.add_argument("--top", type=int, default=5, metavar="N", help="so many of the best (%(default)s)")
     words.add_argument("--json", metavar="FILE", help="also write the answer there")
     words.add_argument("--index", metavar="DIR", help="where indexes are kept (RECORDS.index, beside the records)")
@@ -211,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     modality, file = ("video", arguments.video) if arguments.video else ("audio", arguments.audio)
     # Before the index, which takes long: a query that cannot be read is told at once.
     if modality == "video":
-        film = {name: values[0] for name, values in read_video(file, model, spec).items()}
+        film = FilmReader(arguments.checkpoint, model.config, arguments.semantic).read(file)
         check_length(file, len(film["frames"]), window)
         query = space.of_video(film)
     else:

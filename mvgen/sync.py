@@ -26,7 +26,8 @@ from tqdm import tqdm
 from mvgen import clock
 from mvgen.checkpoint import load_model, write_json
 from mvgen.errors import UserError, run_command
-from mvgen.generate import load_codec, read_video, window_frames
+from mvgen.film import FilmReader, add_semantic
+from mvgen.generate import load_codec, window_frames
 from mvgen.media import read_sound
 from mvgen.metrics.chance import derangement
 from mvgen.models.codec import Codec
@@ -150,14 +151,16 @@ class Synchroniser:
         checkpoint: a training folder or one of its steps.
         reach: the largest offset that is looked for either way, in seconds.
         seconds: so much of a video is looked at.
+        encoder: see :class:`mvgen.film.FilmReader`.
 
     Raises:
         UserError: it is none, or so little cannot be looked at.
     """
 
-    def __init__(self, checkpoint: str, reach: float, seconds: float = 60.0):
+    def __init__(self, checkpoint: str, reach: float, seconds: float = 60.0, encoder: str = ""):
         self.model, config, self.spec = load_model(checkpoint)
         self.codec = load_codec(self.spec)
+        self.films = FilmReader(checkpoint, self.model.config, encoder)
         self.space = Space(self.model, window_frames(config))
         self.shifts, self.most = shifts_of(reach), clock.whole_frames(seconds)
         if self.most < self.space.window:
@@ -168,7 +171,7 @@ class Synchroniser:
 
     def see(self, path: str) -> np.ndarray:
         """The picture of a file in the coordinated space. Raises ``UserError`` where it cannot be read."""
-        film = {name: values[0] for name, values in read_video(path, self.model, self.spec).items()}
+        film = self.films.read(path)
         check_length(path, len(film["frames"]), self.space.window)
         return self.space.of_video({name: values[: self.most] for name, values in film.items()})
 
@@ -303,6 +306,7 @@ def parser() -> argparse.ArgumentParser:
     given.add_argument("--prove", metavar="CLIPS", help="a folder of videos whose sound is known to fit")
     words.add_argument("--reach", type=float, default=1.0, metavar="S", help="look so far either way (%(default)s s)")
     words.add_argument("--seconds", type=float, default=60.0, metavar="S", help="look at so much (%(default)s s)")
+    add_semantic(words)
     words.add_argument("--shifts", type=int, default=2, metavar="N", help="with --prove: for each video (%(default)s)")
     words.add_argument("--seed", type=int, default=0, help="with --prove: of the amounts (%(default)s)")
     words.add_argument("--json", metavar="FILE", help="also write the answer there")
@@ -319,7 +323,7 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(arguments.json) if arguments.json else None
     if out and not out.parent.is_dir():
         raise UserError(f"--json {out}: the folder {out.parent} does not exist")
-    synchroniser = Synchroniser(arguments.checkpoint, arguments.reach, arguments.seconds)
+    synchroniser = Synchroniser(arguments.checkpoint, arguments.reach, arguments.seconds, arguments.semantic)
     if arguments.prove:
         proof = prove(synchroniser, Path(arguments.prove), arguments.shifts, arguments.seed)
         print("\n".join(told(proof)))

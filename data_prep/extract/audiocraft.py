@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.cache import file_hash
-from data_prep.extract.weights import find_file, model_file, ready
 from mvgen.errors import UserError
+from mvgen.interop.weights import find_file, model_file, ready
 
 PREFIX = "audiocraft:"
 DEBUG = "debug"

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from data_prep.cache import file_hash
-from data_prep.extract.weights import ready
 from mvgen.errors import UserError
+from mvgen.interop.weights import ready
 from mvgen.media.flow import FLOW_METHODS
 
 RAFT = "raft"

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from data_prep.cache import Cache
-from data_prep.extract.weights import joint_hash, model_file, ready
 from mvgen.errors import UserError
+from mvgen.interop.weights import joint_hash, model_file, ready
 
 NONE = "none"
 """The setting for records that hold pixels."""

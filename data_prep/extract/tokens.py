@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from data_prep.extract.audiocraft import audiocraft_hash, is_audiocraft, load_audiocraft
-from data_prep.extract.weights import ready
 from mvgen.clock import CODEC_SAMPLE_RATE, TOKEN_RATE
 from mvgen.errors import UserError
+from mvgen.interop.weights import ready
 
 PACKAGED = ("encodec_tiny",)
 """Presets whose weights come with the package, in ``mvgen/codecs``."""

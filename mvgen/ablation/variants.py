@@ -81,6 +81,8 @@ def variants(base: ConfigDict, spec: RecordSpec) -> list[Variant]:
     tried = [
         Variant("base", PATH, "cross-attention, frame-locked addition and frame prior", {}),
         alone(TAPS, "a moment for each head"),
+        Variant("cross-taps-all", ALONE, "a moment for each head, in the towers too",
+                {**CROSS_ONLY, "model.positions": TAPS}),
         alone("rotary", "rotary in seconds"),
         Variant("locked", PATH, "frame-locked addition only",
                 {"model.cross_attention": False, "model.frame_prior": False}),
@@ -100,6 +102,7 @@ def variants(base: ConfigDict, spec: RecordSpec) -> list[Variant]:
                 {"loss.music_from": half, "loss.encoder_until": half}),
         alone("none", "none"),
         alone("sinusoid", "added sinusoids, no window", window=0.0),
+        Variant("positions-taps", POSITIONS, "a moment for each head everywhere", {"model.positions": TAPS}),
         Variant("positions-bias", POSITIONS, "bias by distance in seconds", everywhere("bias")),
         Variant("positions-sinusoid", POSITIONS, "added sinusoids", everywhere("sinusoid")),
         Variant("positions-none", POSITIONS, "none", everywhere("none")),

@@ -9,8 +9,9 @@ import torch
 import transformers
 
 from data_prep.cache import Cache
-from data_prep.extract.semantic import BATCH, SemanticExtractor, _patches, encoder_hash
+from data_prep.extract.semantic import SemanticExtractor
 from mvgen.errors import UserError
+from mvgen.interop.vision import BATCH, _patches, encoder_hash
 from mvgen.media import write_video
 
 SMALL = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -63,7 +64,7 @@ def test_embeddings_are_the_models_own(made):
 
 
 def extractor_means(extractor):
-    from data_prep.extract.semantic import MEANS as PUBLISHED
+    from mvgen.interop.vision import MEANS as PUBLISHED
 
     return (np.array(v) for v in PUBLISHED[extractor._family])
 

@@ -14,9 +14,9 @@ from data_prep import together
 from data_prep.cache import Cache
 from data_prep.clip import ClipProcessor
 from data_prep.convert import convert
-from data_prep.extract import semantic
 from data_prep.extract.tokens import TokenExtractor
 from data_prep.manifest import Clip
+from mvgen.interop import vision
 from tests.data_prep.test_clip import settings_of
 from tests.data_prep.test_convert import files_of, small_config, write_inputs
 from tests.mvgen.media.flashes import constant_times, write_flashes
@@ -95,7 +95,7 @@ def same_results(one, other, clips):
 
 
 def test_a_group_gives_what_each_clip_alone_gives(clips, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(semantic, "BATCH", 16)
+    monkeypatch.setattr(vision, "BATCH", 16)
     settings = settings_of(semantic=encoder)
     alone = ClipProcessor(settings, tmp_path / "alone")
     grouped = ClipProcessor(settings, tmp_path / "grouped")
@@ -115,7 +115,7 @@ def test_a_group_gives_what_each_clip_alone_gives(clips, encoder, tmp_path, monk
 
 def test_a_picture_that_breaks_half_way_refuses_only_itself(clips, encoder, tmp_path, monkeypatch):
     """The decoder meets damage while frames of other clips wait in the same batch."""
-    stream = semantic.stream_picture
+    stream = vision.stream_picture
 
     def breaking(path, size):
         for number, picture in enumerate(stream(path, size)):
@@ -123,8 +123,8 @@ def test_a_picture_that_breaks_half_way_refuses_only_itself(clips, encoder, tmp_
                 raise RuntimeError("a decoder gives up")
             yield picture
 
-    monkeypatch.setattr(semantic, "stream_picture", breaking)
-    monkeypatch.setattr(semantic, "BATCH", 7)
+    monkeypatch.setattr(vision, "stream_picture", breaking)
+    monkeypatch.setattr(vision, "BATCH", 7)
     settings = settings_of(semantic=encoder)
     alone = ClipProcessor(settings, tmp_path / "alone")
     grouped = ClipProcessor(settings, tmp_path / "grouped")

@@ -68,12 +68,16 @@ def write_records(folder: Path, lengths: dict[str, list[int]], spec: RecordSpec 
     return folder
 
 
-def write_checkpoint(folder: Path, config: ConfigDict, spec: RecordSpec) -> Path:
-    """Writes the working folder of a run that has done one step: a fresh model, no optimizer history."""
+def write_checkpoint(folder: Path, config: ConfigDict, spec: RecordSpec, **settings: str) -> Path:
+    """Writes the working folder of a run that has done one step: a fresh model, no optimizer history.
+
+    ``settings``: what its records were made with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     params = nnx.to_pure_dict(nnx.state(step.make_model(config, spec), nnx.Param))
     optimizer = step.make_optimizer(config)
     moments = {part: optimizer.init(values) for part, values in step.split_parts(params).items()}
-    checkpoint.write_description(folder, config, {"spec": spec.to_json()})
+    checkpoint.write_description(folder, config, {"spec": spec.to_json(), "made_by": {"settings": settings}})
     saved = checkpoint.Checkpoints(folder)
     saved.save(1, step.TrainState(jnp.int32(1), jnp.int32(0), params, params, moments), {})
     saved.close()

@@ -1,4 +1,4 @@
-"""Where the weights of an extractor lie, and which they are exactly."""
+"""Where the weights of a PyTorch model lie, and which they are exactly."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from data_prep.cache import file_hash
 from mvgen.errors import UserError
 
 
@@ -56,7 +55,10 @@ def model_file(kind: str, name: str, location: str, file: str, known: tuple[str,
 
 def joint_hash(paths: list[Path]) -> str:
     """sha256 of one file; of several, sha256 over their hashes in the order given."""
-    hashes = [file_hash(path) for path in paths]
+    hashes = []
+    for path in paths:
+        with open(path, "rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
