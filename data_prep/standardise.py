@@ -80,7 +80,8 @@ def standardise(
             "frames:v": frames,
             "t": seconds,
             "c:v": "libx264",
-            "preset": "ultrafast",  # half the work of superfast for twice the bytes
+            # Half the work of superfast for twice the bytes; and no macroblock tree (mvgen.media.write.REPRODUCIBLE).
+            "preset": "ultrafast",
             "crf": quality,
             "pix_fmt": "yuv420p",
             "threads": 1,  # clips are converted side by side, and x264's result depends on the number of threads

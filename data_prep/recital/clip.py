@@ -24,6 +24,7 @@ from data_prep.recital.film import camera_knots, frames_of, places
 from data_prep.recital.play import play_stereo
 from data_prep.recital.rounds import shown_instead
 from data_prep.recital.score import Score
+from mvgen.media.write import REPRODUCIBLE
 
 FRAME_RATES = tuple(Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"))
 SAMPLE_RATES = (22_050, 32_000, 44_100, 48_000)
@@ -98,7 +99,8 @@ def write_mp4(path: str | os.PathLike[str], frames: Iterable[np.ndarray], medium
     """Encodes frames (uint8 RGB, sizes even) and sound (float32 ``[n, channels]``) into one MP4."""
     height, width = medium.size
     with av.open(os.fspath(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        picture = container.add_stream("libx264", rate=medium.frame_rate, options={"preset": "veryfast", "crf": "19"})
+        options = {"preset": "veryfast", "crf": "19", "x264-params": REPRODUCIBLE}
+        picture = container.add_stream("libx264", rate=medium.frame_rate, options=options)
         picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
         picture.codec_context.time_base = 1 / medium.frame_rate
         picture.codec_context.thread_count = 1

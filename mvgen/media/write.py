@@ -18,6 +18,10 @@ import numpy as np
 from mvgen.clock import FRAME_RATE
 from mvgen.errors import UserError
 
+REPRODUCIBLE = "cpu-independent=1"
+"""A parameter of x264 without which the same pictures may give other bytes: on processors with AVX-512 its macroblock
+tree (x264's core 165, in PyAV 18.1) takes in what happens to lie in memory."""
+
 
 @contextmanager
 def _replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -69,7 +73,8 @@ def write_video(
         video.width, video.height, video.pix_fmt = width + odd[1][1], height + odd[0][1], "yuv420p"
         video.time_base = Fraction(1, FRAME_RATE)
         # A fixed number of threads: x264's result depends on it.
-        video.options = {"crf": str(quality), "preset": "veryfast", "threads": "2", "x264-params": "sliced-threads=0"}
+        parameters = f"sliced-threads=0:{REPRODUCIBLE}"
+        video.options = {"crf": str(quality), "preset": "veryfast", "threads": "2", "x264-params": parameters}
         context = video.codec_context
         context.flags = int(context.flags) | av.codec.context.Flags.bitexact.value
         # BT.601 throughout, and said so: what readers assume for small pictures, and never wrong for large ones.
