@@ -76,7 +76,8 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(workdir: Path, exported:
     with pytest.raises(UserError, match="--format stablehlo is not there yet"):
         export.command(["--checkpoint", str(workdir), "--format", "stablehlo", "--out", str(tmp_path / "out")])
     beyond = (
-        "no frame-locked addition and no frame prior and no recent moments and no rotary cross-attention and no window"
+        "no frame-locked addition and no frame prior and no recent moments and no bias of cross-attention by time"
+        " and no window"
     )
     with pytest.raises(UserError, match=beyond):
         export.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")])
