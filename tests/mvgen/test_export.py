@@ -153,7 +153,9 @@ def test_what_a_musicgen_cannot_hold_is_left_out_only_when_asked(
 ) -> None:
     words = ["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")]
     assert export.command([*words, "--drop", "--licence", "CC0-1.0"]) == 0
-    said = "frame-locked addition, frame prior, recent moments, rotary cross-attention, window of cross-attention"
+    said = (
+        "frame-locked addition, frame prior, recent moments, bias of cross-attention by time, window of cross-attention"
+    )
     assert said in capsys.readouterr().err
     card = (tmp_path / "out" / "README.md").read_text()
     assert said in card and card.startswith("---\nlicense: cc0-1.0\n") and "random weights" in card
