@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from mvgen import clock, delay
 from mvgen.models.decoder import Cache, Condition, Text, TokenDecoder
+from mvgen.models.linear import Linear
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,13 +130,26 @@ def _converted(state: nnx.State, dtype: jnp.dtype) -> nnx.State:
     return jax.tree.map(lambda x: x.astype(dtype), state)
 
 
-def _split(decoder: TokenDecoder) -> tuple[nnx.GraphDef, nnx.State]:
-    """The decoder, its parameters in the type that it computes in, so that no step converts them anew; the very same
-    arrays where they are in it."""
-    graph, state = nnx.split(decoder)
+def ready(decoder: TokenDecoder) -> TokenDecoder:
+    """The decoder with its parameters in the type that it computes in, and laid out as steps read them fastest.
+
+    :func:`decode` and :func:`stream` do this by themselves at every call; who calls often does it once. A decoder that
+    is ready is given back as it is; of another, what need not change is shared, and ``decoder`` stays as it was.
+    """
     dtype = decoder.config.compute_dtype
-    same = all(leaf.dtype == dtype for leaf in jax.tree.leaves(state))
-    return graph, state if same else _converted(state, dtype)
+    graph, state = nnx.split(decoder)
+    if any(leaf.dtype != dtype for leaf in jax.tree.leaves(state)):
+        decoder = nnx.merge(graph, _converted(state, dtype))
+    if dtype == jnp.bfloat16 and jax.default_backend() == "cpu" and _unturned(decoder):
+        graph, state = nnx.split(decoder)
+        decoder = nnx.merge(graph, jax.tree.map(lambda x: x, state))  # variables of its own
+        for layer in _unturned(decoder):
+            layer.turn()
+    return decoder
+
+
+def _unturned(decoder: TokenDecoder) -> list[Linear]:
+    return [part for _, part in nnx.iter_graph(decoder) if isinstance(part, Linear) and not part.turned]
 
 
 @partial(jax.jit, static_argnames=("graph", "sampling"))
@@ -199,7 +213,7 @@ def decode(
     Raises:
         ValueError: nothing says how many tokens.
     """
-    graph, state = _split(decoder)
+    graph, state = nnx.split(ready(decoder))
     known = _known(decoder, latents, keys, known, tokens)
     return _decode(graph, state, latents, text, keys, known, jnp.asarray(known_tokens), sampling)
 
@@ -252,7 +266,7 @@ def stream(
     The last piece is what is left. Two programs are compiled at most: one for the first piece, which takes
     ``codebooks - 1`` steps more, and one for all others.
     """
-    graph, state = _split(decoder)
+    graph, state = nnx.split(ready(decoder))
     known = _known(decoder, latents, keys, known, tokens)
     batch, total, codebooks = known.shape
     steps = delay.steps(total, codebooks)

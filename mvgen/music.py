@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from tqdm import tqdm
 
 from mvgen import clock
-from mvgen.decoding import Sampling, decode, stream
+from mvgen.decoding import Sampling, decode, ready, stream
 from mvgen.models.decoder import Text
 from mvgen.models.mvgen import MVGen, tower_input
 from mvgen.models.patches import patchify, scaled
@@ -82,10 +82,10 @@ def generate_music(
     Raises:
         ValueError: the prompt is longer than the music.
     """
-    score = _Score(video, window, prompt, model.config.codebooks)
+    score, decoder = _Score(video, window, prompt, model.config.codebooks), ready(model.decoder)
     for part, span, kept, number in score.windows(progress):
         score.tokens[:, span] = decode(
-            model.decoder, video_latents(model, part), _window_keys(keys, number), sampling,
+            decoder, video_latents(model, part), _window_keys(keys, number), sampling,
             jnp.asarray(score.tokens[:, span]), kept, text=text,
         )  # fmt: skip
     return score.tokens[:, : score.length]
@@ -108,16 +108,14 @@ def stream_music(
         model, video, keys, sampling, window, text, prompt: see :func:`generate_music`.
         chunk: tokens that are drawn before they are given.
     """
-    score = _Score(video, window, prompt, model.config.codebooks)
+    score, decoder = _Score(video, window, prompt, model.config.codebooks), ready(model.decoder)
     given = score.given
     if given:
         yield score.tokens[:, :given]
     for part, span, kept, number in score.windows():
         at = span.start
         latents, known = video_latents(model, part), jnp.asarray(score.tokens[:, span])
-        pieces = stream(
-            model.decoder, latents, _window_keys(keys, number), sampling, known, kept, text=text, chunk=chunk
-        )
+        pieces = stream(decoder, latents, _window_keys(keys, number), sampling, known, kept, text=text, chunk=chunk)
         for piece in pieces:
             score.tokens[:, at : at + piece.shape[1]] = piece
             at += piece.shape[1]

@@ -17,7 +17,7 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from mvgen import delay
-from mvgen.decoding import Sampling, decode, stream
+from mvgen.decoding import Sampling, decode, ready, stream
 from mvgen.errors import UserError
 from mvgen.interop.encodec import codec_folder, load_encodec
 from mvgen.interop.musicgen import load_musicgen, theirs, transformers_config
@@ -101,30 +101,30 @@ def conditioning(case: Case, width: int) -> np.ndarray:
 def run_ours(folder: str, cases: list[Case], precision: str, repeats: int) -> list[Result]:
     """Times our decoder, and checks nothing: the tokens are returned for that."""
     started = time.perf_counter()
-    musicgen = load_musicgen(folder, precision)
+    decoder = ready(load_musicgen(folder, precision).decoder)
     loaded = time.perf_counter() - started
     codec = load_encodec(CODEC)
     results = []
     for case in cases:
         keys = jax.random.split(jax.random.key(0), case.batch)
-        seen = jnp.asarray(conditioning(case, musicgen.decoder.config.width))
+        seen = jnp.asarray(conditioning(case, decoder.config.width))
         text = Text(seen, jnp.ones(seen.shape[:2], bool))
         sampling = Sampling(temperature=0, text_guidance=case.guidance)
 
         def play(keys: Any = keys, text: Text = text, sampling: Sampling = sampling, case: Case = case) -> np.ndarray:
-            return np.asarray(decode(musicgen.decoder, None, keys, sampling, text=text, tokens=case.tokens))
+            return np.asarray(decode(decoder, None, keys, sampling, text=text, tokens=case.tokens))
 
         def first_sound(
             keys: Any = keys, text: Text = text, sampling: Sampling = sampling, case: Case = case
         ) -> np.ndarray:
-            pieces = stream(musicgen.decoder, None, keys, sampling, text=text, tokens=case.tokens, chunk=FIRST)
+            pieces = stream(decoder, None, keys, sampling, text=text, tokens=case.tokens, chunk=FIRST)
             return np.asarray(codec.decode(next(pieces) % codec.codebook_size))
 
         first_sound()
         figures, tokens = _figures(play, case, repeats)
         figures["first_sound_s"] = min(timed(first_sound, case.clock)[0] for _ in range(repeats))
         figures["load_s"] = loaded
-        figures["bytes_per_step"] = bytes_per_step(musicgen.decoder.config, case)
+        figures["bytes_per_step"] = bytes_per_step(decoder.config, case)
         results.append((figures, tokens))
     return results
 

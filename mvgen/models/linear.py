@@ -52,8 +52,34 @@ def _rounded_once_jvp(
     return _rounded_once(x, kernel, dimensions, precision), plain(dx, kernel) + plain(x, dkernel)
 
 
+def turned_product(
+    x: Array, kernel: Array, dimensions: Dimensions, precision: Any = None, *, out_sharding: Any = None
+) -> Array:
+    """:func:`product` with a kernel that lies ``[out, in]``; the last axis of ``x`` is summed over."""
+    del dimensions
+    # As a matrix: more axes than two would have XLA turn the kernel back at every step.
+    rows = x.reshape(-1, x.shape[-1])
+    made = product(rows, kernel, (((1,), (1,)), ((), ())), precision, out_sharding=out_sharding)
+    return made.reshape(*x.shape[:-1], kernel.shape[0])
+
+
 class Linear(nnx.Linear):
     """``nnx.Linear`` with :func:`product`."""
 
     def __init__(self, in_features: int, out_features: int, **options: Any):
         super().__init__(in_features, out_features, dot_general=product, **options)
+
+    @property
+    def turned(self) -> bool:
+        """Whether the kernel lies ``[out, in]``."""
+        return self.dot_general is turned_product
+
+    def turn(self) -> None:
+        """Lays the kernel out as ``[out, in]``; what the layer computes stays the same.
+
+        On a CPU, few rows of bfloat16 are then multiplied faster, since XLA need not pack the kernel at every step: a
+        decoder of MusicGen-small's size makes a seventh more tokens a second. In float32 it is the slower way.
+        """
+        if not self.turned:
+            self.kernel.set_value(self.kernel[...].T)
+            self.dot_general = turned_product

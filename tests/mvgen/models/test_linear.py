@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from mvgen.decoding import ready
 from mvgen.models.linear import Linear
 from tests.mvgen.models.small import small_model
 
@@ -14,12 +15,17 @@ def _layer(dtype: str) -> Linear:
     return Linear(64, 32, dtype=jnp.dtype(dtype), param_dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0))
 
 
+@pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("shape", [(64,), (1, 64), (1, 1, 64), (3, 64), (2, 5, 64)])
-def test_half_precision_is_the_float32_product_rounded_once(shape):
+def test_half_precision_is_the_float32_product_rounded_once(shape, turned):
     layer = _layer("bfloat16")
     x = jax.random.normal(jax.random.key(1), shape, jnp.bfloat16)
-    made = jax.jit(lambda x: layer(x))(x)
     true = np.asarray(x, np.float32) @ np.asarray(layer.kernel[...], np.float32)
+    if turned:
+        layer.turn()
+        layer.turn()  # no second time
+        assert layer.turned and layer.kernel.shape == (32, 64)
+    made = jax.jit(lambda x: layer(x))(x)
     assert made.dtype == jnp.bfloat16
     assert made.shape == (*shape[:-1], 32)
     np.testing.assert_allclose(np.asarray(made, np.float32), true, rtol=2**-8, atol=1e-5)
@@ -48,9 +54,12 @@ def test_gradients_in_half_precision_are_flax_own(rows):
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="what XLA does on a CPU")
 @pytest.mark.parametrize("batch", [1, 4])
 def test_steps_in_half_precision_hold_no_second_copy_of_the_weights(batch):
-    decoder = small_model(dtype="bfloat16", width=256, latent_dim=16, recent_moments=0, frame_prior=False).decoder
+    given = small_model(dtype="bfloat16", width=256, latent_dim=16, recent_moments=0, frame_prior=False).decoder
+    decoder = ready(given)
+    assert decoder.layers[0].mlp.fc1.kernel.dtype == jnp.bfloat16 and decoder.layers[0].mlp.fc1.turned
+    assert given.layers[0].mlp.fc1.kernel.dtype == jnp.float32 and not given.layers[0].mlp.fc1.turned
+    assert ready(decoder) is decoder
     graph, state = nnx.split(decoder)
-    state = jax.tree.map(lambda x: x.astype(jnp.bfloat16), state)
 
     @jax.jit
     def play(state, columns):
@@ -67,3 +76,17 @@ def test_steps_in_half_precision_hold_no_second_copy_of_the_weights(batch):
     held = play.lower(state, jnp.zeros((batch, 4), jnp.int32)).compile().memory_analysis()
     weights = sum(layer.mlp.fc1.kernel.size + layer.mlp.fc2.kernel.size for layer in decoder.layers)
     assert held.temp_size_in_bytes < 2 * weights, "less than half of a float32 copy of the widest weights alone"
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere nothing is laid out anew")
+def test_a_decoder_in_half_precision_stays_as_it_was_when_it_is_made_ready():
+    given = small_model(dtype="bfloat16", width=64).decoder
+    graph, state = nnx.split(given)
+    half = nnx.merge(graph, jax.tree.map(lambda x: x.astype(jnp.bfloat16), state))
+    before = jax.tree.map(jnp.copy, nnx.state(half))
+    made = ready(half)
+    assert not half.layers[0].mlp.fc1.turned and made.layers[0].mlp.fc1.turned
+    for ours, old in zip(jax.tree.leaves(nnx.state(half)), jax.tree.leaves(before), strict=True):
+        np.testing.assert_array_equal(ours, old)
+    float32 = small_model(width=64).decoder
+    assert ready(float32) is float32
