@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -130,22 +130,28 @@ def _converted(state: nnx.State, dtype: jnp.dtype) -> nnx.State:
     return jax.tree.map(lambda x: x.astype(dtype), state)
 
 
-def ready(decoder: TokenDecoder) -> TokenDecoder:
+def ready(decoder: TokenDecoder, donate: bool = False) -> TokenDecoder:
     """The decoder with its parameters in the type that it computes in, and laid out as steps read them fastest.
 
     :func:`decode` and :func:`stream` do this by themselves at every call; who calls often does it once. A decoder that
-    is ready is given back as it is; of another, what need not change is shared, and ``decoder`` stays as it was.
+    is ready is given back as it is; of another, what need not change is shared, and ``decoder`` stays as it was: unless
+    it is donated. Then it must not be used again, and the weights are not held twice where their type stays.
     """
     dtype = decoder.config.compute_dtype
-    graph, state = nnx.split(decoder)
-    if any(leaf.dtype != dtype for leaf in jax.tree.leaves(state)):
-        decoder = nnx.merge(graph, _converted(state, dtype))
+    if any(leaf.dtype != dtype for leaf in jax.tree.leaves(nnx.state(decoder))):
+        decoder, donate = _rebuilt(decoder, partial(_converted, dtype=dtype)), True
     if dtype == jnp.bfloat16 and jax.default_backend() == "cpu" and _unturned(decoder):
-        graph, state = nnx.split(decoder)
-        decoder = nnx.merge(graph, jax.tree.map(lambda x: x, state))  # variables of its own
+        if not donate:
+            decoder = _rebuilt(decoder, partial(jax.tree.map, lambda x: x))
         for layer in _unturned(decoder):
             layer.turn()
     return decoder
+
+
+def _rebuilt(decoder: TokenDecoder, change: Callable[[nnx.State], nnx.State]) -> TokenDecoder:
+    """The decoder with parameters that are its own."""
+    graph, state = nnx.split(decoder)
+    return nnx.merge(graph, change(state))
 
 
 def _unturned(decoder: TokenDecoder) -> list[Linear]:

@@ -88,5 +88,6 @@ def test_a_decoder_in_half_precision_stays_as_it_was_when_it_is_made_ready():
     assert not half.layers[0].mlp.fc1.turned and made.layers[0].mlp.fc1.turned
     for ours, old in zip(jax.tree.leaves(nnx.state(half)), jax.tree.leaves(before), strict=True):
         np.testing.assert_array_equal(ours, old)
+    assert ready(half, donate=True) is half and half.layers[0].mlp.fc1.turned
     float32 = small_model(width=64).decoder
     assert ready(float32) is float32
