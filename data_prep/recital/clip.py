@@ -181,6 +181,8 @@ def manifest_line(score: Score, path: str | None) -> dict[str, Any]:
     }
     if score.unseen:
         line["round"] = score.unseen
+    if score.lamps:
+        line["lamps"] = True
     if path is not None:
         line["path"] = path
     return line

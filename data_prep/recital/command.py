@@ -35,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same clips with one thing changed that the plain ones never show: "
         + "; ".join(f"{name} ({told})" for name, told in ROUNDS.items()),
     )
+    parser.add_argument(
+        "--lamps",
+        type=int,
+        choices=(0, 1),
+        default=0,
+        help="1: keys, places and drums light up while they sound, as no real ones do (default 0)",
+    )
     splits = parser.add_mutually_exclusive_group()
     splits.add_argument(
         "--test-percent",
@@ -77,7 +84,9 @@ def run(args: argparse.Namespace) -> int:
     test_percent = args.test_percent
     if args.records and test_percent is None and args.split is None:
         test_percent = 10.0
-    programme = Programme(args.clips, args.seed, instruments, args.seconds, args.split, test_percent, args.unseen)
+    programme = Programme(
+        args.clips, args.seed, instruments, args.seconds, args.split, test_percent, args.unseen, bool(args.lamps)
+    )
     if args.records:
         counts = make_records(programme, args.out, workers, args.codec)
         told = ", ".join(f"{count} {split}" for split, count in counts.items())

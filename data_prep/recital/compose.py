@@ -69,7 +69,13 @@ GROOVES = {
 
 
 def compose(
-    seed: int, index: int, instrument: str, seconds: float = 6.0, voices: int | None = None, unseen: str = ""
+    seed: int,
+    index: int,
+    instrument: str,
+    seconds: float = 6.0,
+    voices: int | None = None,
+    unseen: str = "",
+    lamps: bool = False,
 ) -> Score:
     """Draws performance number ``index`` of seed ``seed``.
 
@@ -79,6 +85,7 @@ def compose(
         seconds: length, more than 1.
         voices: 1 or 2 for a keyboard (None: drawn evenly); strings always have 1, drums 2.
         unseen: a round (:mod:`data_prep.recital.rounds`): the same performance with one thing changed; empty: plain.
+        lamps: keys, places and drums light up while they sound (the round ``lamps`` has them too).
 
     Returns:
         The score. No note begins in the first or last 0.12 s or so; none sounds beyond ``seconds``.
@@ -119,7 +126,7 @@ def compose(
         if voices == 2:
             notes += _left_hand(rng, seconds - lead_in, metre, key, chords, LOWEST, LOWEST + 10)
     played = _performed(rng, notes, lead_in, seconds, instrument)
-    return Score(seed, index, instrument, program, float(seconds), tempo, beats_per_bar, key, voices, played, unseen)
+    return Score(seed, index, instrument, program, float(seconds), tempo, beats_per_bar, key, voices, played, unseen, lamps or unseen == "lamps")
 
 
 def _scale(key: Key, low: int, high: int) -> list[tuple[int, int]]:

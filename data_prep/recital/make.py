@@ -46,6 +46,7 @@ class Programme:
         split: "train" or "test" for all clips; None: by ``test_percent``, or left to conversion where that is None too.
         test_percent: share of clips that a hash of their source id sends to the test split.
         unseen: what is changed that training never sees (:mod:`data_prep.recital.rounds`); empty: nothing.
+        lamps: whether what sounds lights up.
     """
 
     clips: int
@@ -55,11 +56,12 @@ class Programme:
     split: str | None = None
     test_percent: float | None = None
     unseen: str = ""
+    lamps: bool = False
 
     def score(self, index: int) -> Score:
         """Performance number ``index``."""
         instrument = self.instruments[index % len(self.instruments)]
-        return compose(self.seed, index, instrument, self.seconds, unseen=self.unseen)
+        return compose(self.seed, index, instrument, self.seconds, unseen=self.unseen, lamps=self.lamps)
 
     def split_for(self, source_id: str) -> str | None:
         """The split that a clip is forced into, if any."""
@@ -144,6 +146,8 @@ def make_records(
     }
     if programme.unseen:
         settings["round"] = programme.unseen
+    if programme.lamps:
+        settings["lamps"] = True
     manifest: list[dict[str, Any]] = []
 
     def records(pool: ProcessPoolExecutor | None) -> Iterator[tuple[str, Record]]:

@@ -1,8 +1,8 @@
 """Rounds: performances with one thing changed that training on plain Recital never sees, to measure what that costs.
 
 Performance ``i`` of a round is performance ``i`` of the plain set with that one thing changed; every other draw is as
-it was. Of ``camera``, ``timbre`` and ``dropped`` the notes are the same to the last digit, of ``camera`` and
-``dropped`` the sound too, of ``timbre`` the picture. Another tempo cannot leave the notes alone: more or fewer of them
+it was. Of all but ``tempo`` the notes are the same to the last digit, of ``camera``,
+``dropped`` and ``lamps`` the sound too, of ``timbre`` the picture. Another tempo cannot leave the notes alone: more or fewer of them
 fill the clip.
 """
 
@@ -21,6 +21,7 @@ ROUNDS: Mapping[str, str] = MappingProxyType(
         "timbre": "timbres: other General MIDI programs of the same family",
         "tempo": "tempi: slower or faster than any that training hears",
         "dropped": "frames dropped: a tenth of them show the one before again",
+        "lamps": "lamps: keys, places and drums light up while they sound",
     }
 )
 """Every round, and what it changes."""

@@ -50,6 +50,7 @@ class Score:
         voices: how many notes can begin together.
         notes: sorted by onset, then pitch.
         unseen: the round it belongs to (:mod:`data_prep.recital.rounds`), empty for a plain performance.
+        lamps: whether keys, places and drums light up while they sound, which no real instrument's do.
     """
 
     seed: int
@@ -63,6 +64,7 @@ class Score:
     voices: int
     notes: tuple[Note, ...]
     unseen: str = ""
+    lamps: bool = False
 
     @property
     def clip_id(self) -> str:

@@ -2,7 +2,8 @@
 
 Sticks spring back from a hit, travel and are raised slowly, fall in the last 80 ms, and touch 12 ms after the onset, so
 that they are fastest at it. Snare, hi-hat, tom and crash give way to the blow and come back slowly.
-What is hit lights up and shakes, more for louder hits, and calms as it sounds: a closed hi-hat at once, a crash slowly.
+What is hit shakes, more for louder hits, and calms as it sounds: a closed hi-hat at once, a crash slowly. With lamps it
+lights up, too.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Drums:
         for note in score.notes:
             if note.pitch == piece:
                 force = 0.5 + 0.5 * (note.velocity - 40) / 80
-                light = np.maximum(light, force * ring(times, note.onset, DECAYS[piece]))
+                light = np.maximum(light, score.lamps * force * ring(times, note.onset, DECAYS[piece]))
         return light
 
     @staticmethod
@@ -157,7 +158,7 @@ class Drums:
         else:
             canvas.ellipse((x, y + 0.05), (rx, ry), self.shell)
             canvas.ellipse((x, y), (rx, ry), rim)
-        # A calm skin is dim so that a struck one can light up.
+        # A calm skin is dim so that with lamps a struck one can light up.
         calm = mix(self.head, (0, 0, 0), 0.42)
         skin = mix(calm, (255, 246, 214), light)
         inner = (0.82 if piece == KICK else 0.92) * (1 + 0.03 * shake)

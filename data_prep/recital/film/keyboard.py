@@ -1,9 +1,10 @@
-"""A keyboard from above: two octaves across the picture, hands from below, keys that light up as they go down.
+"""A keyboard from above: two octaves across the picture, hands from below, keys that go down.
 
 A key begins to go down at most 16 ms before its onset and is down at the onset; it stays down until the offset. Hands
 travel slowly between notes and strike from 20 ms before the onset to 35 ms after it, so that they are fastest then. The
-louder the note, the deeper its colour; it is brightest at the onset and fades a little, as the sound does. Fingers
-press white keys near their front edge and black keys near theirs, and leave the rest of the key to be seen.
+louder the note, the farther the hand drives forward. Fingers press white keys near their front edge and black keys near
+theirs, and leave the rest of the key to be seen. With lamps a pressed key lights up, deeper for louder notes, brightest
+at the onset and fading a little, as the sound does.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Keyboard:
             if note.pitch == pitch:
                 down = held(times, note.onset, note.offset)
                 force = 0.65 + 0.35 * (note.velocity - 40) / 80
-                bright = down * force * (0.72 + 0.28 * ring(times, note.onset, 0.18))
+                bright = score.lamps * down * force * (0.72 + 0.28 * ring(times, note.onset, 0.18))
                 state = np.maximum(state, np.stack([down, bright], 1))
         return state
 

@@ -4,7 +4,8 @@ Four strings, the lowest nearest the player; on each, seven places a semitone ap
 its own and higher pitches lie further right, then on the next string up. No string is played open. The bow sets off at
 the onset at once with an accent, in the other direction each time, faster for louder notes; between notes it stands
 still. Bow and finger change strings and places within 25 ms of the onset; the hand goes ahead slowly. The string
-that sounds is seen to swing under the bow, and the place where it is stopped lights up, brighter for louder notes.
+that sounds is seen to swing under the bow. With lamps the place where it is stopped lights up, brighter for louder
+notes, and so does the string.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ DROP, PALM_Y = 0.03, 0.86
 """How far the left hand drives forward at most, and where it is else."""
 
 STEEL, EBONY = (150, 150, 155), (34, 30, 32)
+BLURRED = (188, 188, 192)
+"""A string that swings is seen as a pale blur."""
 GLOWS = ((255, 222, 70), (80, 220, 255), (255, 120, 190), (130, 255, 110))
 """Colours in which a stopped place may light up."""
 
@@ -74,7 +77,7 @@ class Strings:
         self.skin = SKINS[rng.integers(len(SKINS))]
         self.glow = GLOWS[rng.integers(len(GLOWS))]
         self.sleeves = varied(rng, (70, 80, 110), 50)
-        self.notes = score.notes
+        self.notes, self.lamps = score.notes, score.lamps
         self.fingertip = self._fingertip(times)
         self.palm = self._palm(times)
         self.bow, self.contact = self._bow(times, bool(rng.integers(2)))
@@ -174,10 +177,13 @@ class Strings:
             if swing > 0.02:
                 y = LOWEST_Y - string * STEP_Y
                 wide = 0.016 + 0.055 * swing
-                bright = mix(STEEL, (255, 250, 170), min(1.0, 0.4 + 0.6 * swing))
+                lamp = mix(STEEL, (255, 250, 170), min(1.0, 0.4 + 0.6 * swing))
+                bright = lamp if self.lamps else BLURRED
                 canvas.limb(tip, (BOARD_X, y), 0.012, mix(STEEL, bright, 0.5))
                 shape = [(BOARD_X - 0.03, y), (BOW_X, y - wide / 2), (BRIDGE_X, y), (BOW_X, y + wide / 2)]
                 canvas.polygon(shape, bright)
+                if not self.lamps:
+                    continue
                 lit = mix(EBONY, self.glow, 0.45 * min(1.0, 4 * swing) + 0.55 * swing)
                 canvas.ellipse(self.lit_place[frame], (0.49 * STEP_X, 0.49 * STEP_Y), lit)
         self._draw_left_hand(canvas, tip, self.palm[frame], self.press[frame])
