@@ -43,9 +43,10 @@ $(AUDIOCRAFT)/.ready: setup.py constraints.txt
 demo: setup ## the main job on Recital: compose, train, generate both ways, score (runs/demo/report.html)
 	@$(BIN)/python demo/run.py --out runs/demo
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy, and import-linter: style, types, and which way imports run
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 test: lint ## lint, then all tests
 	@$(BIN)/python -m pytest -x -q -n auto --dist loadfile --durations=15

@@ -77,6 +77,7 @@ DEV = [
     "chex>=0.1.90",  # assertions over trees of arrays, fake devices
     "ruff>=0.11",  # lint
     "mypy>=1.15",  # types
+    "import-linter>=2.3",  # which way imports run: the layers of pyproject.toml
 ]
 
 setup(
@@ -84,8 +85,10 @@ setup(
     version="0.1.0",
     description="Learns how a musician's movements make the music: music from silent video, video from music",
     python_requires=">=3.11",
-    packages=find_packages(include=["mvgen", "mvgen.*", "data_prep", "data_prep.*"]),
-    package_data={"mvgen": ["codecs/**/*"]},
+    # The presets lie beside the packages in a checkout, and within mvgen once installed (mvgen.files.preset).
+    packages=[*find_packages(include=["mvgen", "mvgen.*", "data_prep", "data_prep.*"]), "mvgen.configs"],
+    package_dir={"mvgen.configs": "configs"},
+    package_data={"mvgen": ["codecs/**/*"], "mvgen.configs": ["*.py", "data/*.py"]},
     install_requires=CORE,
     extras_require={
         "prep": PREP,

@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
     config.model.use_frames = True  # let the video tower see patches of the frames
     config.model.use_flow = True  # let it see optical flow
     config.model.use_semantic = True  # let it see semantic embeddings, where the records hold them
+    config.model.window_mean = True  # let it see what sets each patch apart from its mean over the window
     config.model.positions = "rotary"  # towers, fusion: none, sinusoid, rotary, bias or taps (all in seconds)
     config.model.attention_window = 0.5  # seconds that temporal (cross-)attention may look either way; 0: all
     config.model.decoder_layers = 4  # token decoder (MusicGen's form)
@@ -66,6 +67,7 @@ def get_config() -> ConfigDict:
     config.loss.sketch = 2.0  # regression from sound to a coarse picture, which the denoiser begins with
     config.loss.shifts = 1.0  # within `align`: weight of the contrast over time shifts inside a clip; 0: not learned
     config.loss.moments = 1.0  # within `align`: weight of the contrast over the moments of a clip; 0: not learned
+    config.loss.match = 0.25  # within `align`: weight of the matching of pairs; 0: not learned
     config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
     config.loss.match_examples = 2  # so many examples of a batch teach the matching of pairs; 0: all
     config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all

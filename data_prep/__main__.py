@@ -8,15 +8,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from mvgen.data.huge_pages import restart_in_huge_pages
 from mvgen.errors import UserError, run_command
-from mvgen.huge_pages import restart_in_huge_pages
 
 COMMANDS = {
     "recital": ("data_prep.recital.command", "compose, play and film performances: videos with known notes"),
     "download": ("data_prep.download.command", "fetch a data set, going on where it stopped"),
     "convert": ("data_prep.convert", "turn videos into records"),
-    "inspect": ("data_prep.inspect_command", "check every record of a folder"),
-    "bench": ("data_prep.bench", "measure how fast videos are converted, stage by stage"),
+    "inspect": ("data_prep.inspect.command", "check every record of a folder"),
+    "bench": ("data_prep.convert.benchmark", "measure how fast videos are converted, stage by stage"),
     "codec-train": ("data_prep.codec.command", "train encodec_tiny"),
     "codec-measure": ("data_prep.codec.command", "measure what a codec keeps of the sound"),
 }

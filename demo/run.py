@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mvgen.data.huge_pages import with_huge_pages
 from mvgen.errors import UserError, run_command
-from mvgen.evaluate import evaluate_folders, read_manifest, write_json
-from mvgen.huge_pages import with_huge_pages
-from mvgen.metrics.table import lines
-from mvgen.progress import read_history
-from mvgen.report import Direction, Fact, choose_examples, write_report
+from mvgen.evaluation.folders import evaluate_folders, read_manifest
+from mvgen.evaluation.metrics.table import lines
+from mvgen.evaluation.report import Direction, Fact, choose_examples, write_report
+from mvgen.files import write_json
+from mvgen.training.logger import read_history
 
 ROOT = Path(__file__).resolve().parent.parent
 HELD_OUT_SEED, TRAIN_SEED = 100, 1

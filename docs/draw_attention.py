@@ -14,11 +14,11 @@ import argparse
 import cv2
 import numpy as np
 
-from mvgen.attention_maps import compute_maps, on_diagonal, picture
-from mvgen.checkpoint import load_model
-from mvgen.data import window_frames
+from mvgen.data.loader import window_frames
+from mvgen.data.records import Record, RecordSource
+from mvgen.models.attention_maps import compute_maps, on_diagonal, picture
 from mvgen.models.mvgen import MVGen
-from mvgen.records import Record, RecordSource
+from mvgen.training.checkpoint import load_model
 
 SIDE, GAP = 240, 12  # pixels
 INSTRUMENTS = ("strings", "drums", "keyboard")

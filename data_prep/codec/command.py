@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from dataclasses import replace
 
 from mvgen.errors import UserError
+from mvgen.files import write_json
 
 SHARES = {"keyboard": 0.23, "strings": 0.2, "drums": 0.27, "music": 0.3}
 """How much of a training batch each kind of sound gets."""
@@ -111,7 +111,5 @@ def _measure(args: argparse.Namespace) -> int:
     figures = measure_codec(model, sounds)
     print(table(figures))
     if args.json:
-        with open(args.json + ".part", "w", encoding="utf-8") as file:
-            json.dump({"codec": args.codec, "recital_seed": args.recital_seed} | figures, file, indent=2)
-        os.replace(args.json + ".part", args.json)
+        write_json(args.json, {"codec": args.codec, "recital_seed": args.recital_seed} | figures)
     return 0

@@ -20,6 +20,7 @@ from torch.nn.utils import parametrize
 from transformers import EncodecConfig, EncodecModel
 
 from mvgen.clock import CODEC_SAMPLE_RATE, TOKEN_RATE
+from mvgen.files import whole_file, write_text
 
 
 def tiny_config(
@@ -160,12 +161,7 @@ def write_codec(network: Network, codebooks: Tensor, folder: str) -> None:
     model.load_state_dict(state)  # names every tensor that is missing or too many
     os.makedirs(folder, exist_ok=True)
     tensors = {name: value.detach().numpy().astype(np.float16) for name, value in state.items()}
-    _replace(os.path.join(folder, "model.safetensors"), save(tensors, metadata={"format": "pt"}))
+    with whole_file(os.path.join(folder, "model.safetensors")) as partial:
+        partial.write_bytes(save(tensors, metadata={"format": "pt"}))
     config = network.config.to_dict() | {"architectures": ["EncodecModel"], "dtype": "float32"}
-    _replace(os.path.join(folder, "config.json"), (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
-
-
-def _replace(path: str, content: bytes) -> None:
-    with open(path + ".part", "wb") as file:
-        file.write(content)
-    os.replace(path + ".part", path)
+    write_text(os.path.join(folder, "config.json"), json.dumps(config, indent=2, sort_keys=True) + "\n")

@@ -23,6 +23,7 @@ from data_prep.codec.losses import Balancer, OnsetLoss, SpectralLoss, waveform_l
 from data_prep.codec.network import Network, tiny_config
 from data_prep.codec.sound import TrainingCrops
 from mvgen.errors import UserError
+from mvgen.files import whole_file
 
 CHECKPOINT = "training.pt"
 
@@ -201,8 +202,8 @@ class Trainer:
             "recent": self.recent,
             "balancers": [[balancer.norms, balancer.seen] for balancer in (self.balancer, self.pull)],
         }
-        torch.save(state, path + ".part")
-        os.replace(path + ".part", path)
+        with whole_file(path) as partial:
+            torch.save(state, partial)
 
     def resume(self, folder: str) -> bool:
         """Goes on from the folder's checkpoint if there is one; :class:`UserError` if it is another recipe's."""

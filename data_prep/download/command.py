@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
-import os
 import shutil
 import sys
 import tarfile
@@ -24,13 +23,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data_prep.cache import file_hash
 from data_prep.download import fetch as http
 from data_prep.download.datasets import DATASETS, Dataset, find_dataset
 from data_prep.download.fetch import DeadLink, FetchFailed, Item
 from data_prep.download.ids import Video, fetch_video, library, read_ids
-from data_prep.write import MANIFEST_FILE
+from data_prep.sources.manifest import MANIFEST_FILE
 from mvgen.errors import UserError
+from mvgen.files import file_hash, write_text
 
 LOG_FILE = "downloads.jsonl"
 GIGABYTE = 10**9
@@ -288,6 +287,4 @@ def _write_manifest(dataset: Dataset, videos: list[Video], out: Path, log: _Log)
         if video.split:
             line["split"] = video.split
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-    unfinished = out / f".{MANIFEST_FILE}.partial"
-    unfinished.write_text("".join(lines), encoding="utf-8")
-    os.replace(unfinished, out / MANIFEST_FILE)
+    write_text(out / MANIFEST_FILE, "".join(lines))

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.cache import file_hash
+from mvgen.files import file_hash
 
 BLOCK = 1 << 18
 ATTEMPTS = 5

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data_prep.cache import file_hash
 from mvgen.errors import UserError
+from mvgen.files import file_hash
 from mvgen.interop.weights import find_file, model_file, ready
 
 PREFIX = "audiocraft:"

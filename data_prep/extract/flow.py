@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_prep.cache import file_hash
 from mvgen.errors import UserError
+from mvgen.files import file_hash
 from mvgen.interop.weights import ready
 from mvgen.media.flow import FLOW_METHODS
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.cache import Cache
+from data_prep.extract.cache import Cache
 from data_prep.extract.flow import RaftFlow, flow_hash, is_raft
 from mvgen.media import read_picture_and_flow, working_size
 from mvgen.media.picture import shrink, stream_picture

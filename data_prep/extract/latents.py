@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.cache import Cache
+from data_prep.extract.cache import Cache
 from mvgen.errors import UserError
 from mvgen.interop.weights import joint_hash, model_file, ready
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.cache import Cache
+from data_prep.extract.cache import Cache
 from mvgen.interop.vision import NONE, SemanticEncoder, encoder_hash
 
 __all__ = ["NONE", "SemanticExtractor", "encoder_hash"]

@@ -20,10 +20,11 @@ import cv2
 import numpy as np
 import pretty_midi
 
+from data_prep.recital.changes import shown_instead
 from data_prep.recital.film import camera_knots, frames_of, places
 from data_prep.recital.play import play_stereo
-from data_prep.recital.rounds import shown_instead
 from data_prep.recital.score import Score
+from mvgen.files import whole_file
 from mvgen.media.write import REPRODUCIBLE
 
 FRAME_RATES = tuple(Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"))
@@ -56,8 +57,8 @@ def medium_of(score: Score) -> Medium:
 
 
 def recorded(score: Score, times: np.ndarray) -> np.ndarray:
-    """What frames of these moments (seconds, ``[T]``) show: these, or in the round ``dropped`` some older ones."""
-    return shown_instead(times, score.rng("dropped")) if score.unseen == "dropped" else times
+    """What frames of these moments (seconds, ``[T]``) show: these, or in the change ``dropped`` some older ones."""
+    return shown_instead(times, score.rng("dropped")) if score.change == "dropped" else times
 
 
 def write_clip(score: Score, folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -79,14 +80,10 @@ def write_clip(score: Score, folder: str | os.PathLike[str]) -> dict[str, Any]:
     if medium.channels == 1:
         sound = sound.mean(axis=1, keepdims=True, dtype=np.float32)
     path = folder / f"{score.clip_id}.mp4"
-    partial = folder / f".{score.clip_id}.{os.getpid()}.partial"
-    try:
+    with whole_file(path) as partial:
         write_mp4(partial, frames_of(score, times, medium.size), medium, sound)
-        os.replace(partial, path)
+    with whole_file(path.with_suffix(".mid")) as partial:
         score_as_midi(score).write(str(partial))
-        os.replace(partial, path.with_suffix(".mid"))
-    finally:
-        partial.unlink(missing_ok=True)
     return manifest_line(score, path.name) | {
         "frame_rate": round(float(medium.frame_rate), 6),
         "sample_rate": medium.sample_rate,
@@ -179,8 +176,8 @@ def manifest_line(score: Score, path: str | None) -> dict[str, Any]:
             "camera": [[round(float(value), 6) for value in knot] for knot in camera_knots(score)],
         },
     }
-    if score.unseen:
-        line["round"] = score.unseen
+    if score.change:
+        line["change"] = score.change
     if score.lamps:
         line["lamps"] = True
     if path is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
+from data_prep.recital.changes import CHANGES
 from data_prep.recital.make import Programme, make_records, make_videos
-from data_prep.recital.rounds import ROUNDS
 from data_prep.recital.score import INSTRUMENTS, check_instrument
 from mvgen.errors import UserError
 
@@ -28,12 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seconds", type=float, default=6.0, help="length of each clip (default 6)")
     parser.add_argument(
-        "--round",
-        choices=tuple(ROUNDS),
+        "--change",
+        choices=tuple(CHANGES),
         default="",
-        dest="unseen",
         help="the same clips with one thing changed that the plain ones never show: "
-        + "; ".join(f"{name} ({told})" for name, told in ROUNDS.items()),
+        + "; ".join(f"{name} ({told})" for name, told in CHANGES.items()),
     )
     parser.add_argument(
         "--lamps",
@@ -85,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.records and test_percent is None and args.split is None:
         test_percent = 10.0
     programme = Programme(
-        args.clips, args.seed, instruments, args.seconds, args.split, test_percent, args.unseen, bool(args.lamps)
+        args.clips, args.seed, instruments, args.seconds, args.split, test_percent, args.change, bool(args.lamps)
     )
     if args.records:
         counts = make_records(programme, args.out, workers, args.codec)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.recital.rounds import PLAIN_TEMPO, UNSEEN_PROGRAMS, check_round, unseen_tempo
+from data_prep.recital.changes import PLAIN_TEMPO, UNSEEN_PROGRAMS, check_change, unseen_tempo
 from data_prep.recital.score import (
     CRASH,
     HAT,
@@ -74,7 +74,7 @@ def compose(
     instrument: str,
     seconds: float = 6.0,
     voices: int | None = None,
-    unseen: str = "",
+    change: str = "",
     lamps: bool = False,
 ) -> Score:
     """Draws performance number ``index`` of seed ``seed``.
@@ -84,17 +84,17 @@ def compose(
         instrument: one of ``INSTRUMENTS``.
         seconds: length, more than 1.
         voices: 1 or 2 for a keyboard (None: drawn evenly); strings always have 1, drums 2.
-        unseen: a round (:mod:`data_prep.recital.rounds`): the same performance with one thing changed; empty: plain.
-        lamps: keys, places and drums light up while they sound (the round ``lamps`` has them too).
+        change: a change (:mod:`data_prep.recital.changes`): the same performance with one thing changed; empty: plain.
+        lamps: keys, places and drums light up while they sound (the change ``lamps`` has them too).
 
     Returns:
         The score. No note begins in the first or last 0.12 s or so; none sounds beyond ``seconds``.
 
     Raises:
-        UserError: unknown instrument or round, negative seed, or no time to play in.
+        UserError: unknown instrument or change, negative seed, or no time to play in.
     """
     check_instrument(instrument)
-    check_round(unseen)
+    check_change(change)
     if seed < 0 or index < 0:
         raise UserError(f"seed and index must not be negative, got seed {seed}, index {index}")
     if not 1 <= seconds <= 3600:
@@ -108,10 +108,10 @@ def compose(
     else:
         voices = {"strings": 1, "drums": 2}[instrument]
     program = int(rng.choice(PROGRAMS[instrument]))
-    program = UNSEEN_PROGRAMS[instrument][program] if unseen == "timbre" else program
+    program = UNSEEN_PROGRAMS[instrument][program] if change == "timbre" else program
     beats_per_bar = int(rng.choice([4, 4, 4, 3]))
     tempo = float(np.round(rng.uniform(*PLAIN_TEMPO), 1))
-    tempo = unseen_tempo(tempo) if unseen == "tempo" else tempo
+    tempo = unseen_tempo(tempo) if change == "tempo" else tempo
     metre = (tempo, beats_per_bar)
     tonic, mode = int(rng.integers(12)), str(rng.choice(["major", "minor"]))
     lead_in = float(rng.uniform(0.15, 0.55))
@@ -126,7 +126,10 @@ def compose(
         if voices == 2:
             notes += _left_hand(rng, seconds - lead_in, metre, key, chords, LOWEST, LOWEST + 10)
     played = _performed(rng, notes, lead_in, seconds, instrument)
-    return Score(seed, index, instrument, program, float(seconds), tempo, beats_per_bar, key, voices, played, unseen, lamps or unseen == "lamps")
+    lit = lamps or change == "lamps"
+    return Score(
+        seed, index, instrument, program, float(seconds), tempo, beats_per_bar, key, voices, played, change, lit
+    )
 
 
 def _scale(key: Key, low: int, high: int) -> list[tuple[int, int]]:

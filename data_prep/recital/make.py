@@ -21,15 +21,17 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from data_prep.convert.write import made_by, split_of, write_records
 from data_prep.recital.clip import manifest_line, medium_of, recorded, write_clip
 from data_prep.recital.compose import compose
 from data_prep.recital.film import frames_of
 from data_prep.recital.play import play
 from data_prep.recital.score import INSTRUMENTS, Score
-from data_prep.write import MANIFEST_FILE, made_by, split_of, write_records
+from data_prep.sources.manifest import MANIFEST_FILE
 from mvgen.clock import CODEC_SAMPLE_RATE, frame_centres, samples_of, whole_frames
+from mvgen.data.records import DESCRIPTION_FILE, Record, RecordSpec
 from mvgen.errors import UserError
-from mvgen.records import DESCRIPTION_FILE, Record, RecordSpec
+from mvgen.files import write_text
 
 Made = TypeVar("Made")
 
@@ -45,7 +47,7 @@ class Programme:
         seconds: length of each clip.
         split: "train" or "test" for all clips; None: by ``test_percent``, or left to conversion where that is None too.
         test_percent: share of clips that a hash of their source id sends to the test split.
-        unseen: what is changed that training never sees (:mod:`data_prep.recital.rounds`); empty: nothing.
+        change: what is changed that training never sees (:mod:`data_prep.recital.changes`); empty: nothing.
         lamps: whether what sounds lights up.
     """
 
@@ -55,13 +57,13 @@ class Programme:
     seconds: float = 6.0
     split: str | None = None
     test_percent: float | None = None
-    unseen: str = ""
+    change: str = ""
     lamps: bool = False
 
     def score(self, index: int) -> Score:
         """Performance number ``index``."""
         instrument = self.instruments[index % len(self.instruments)]
-        return compose(self.seed, index, instrument, self.seconds, unseen=self.unseen, lamps=self.lamps)
+        return compose(self.seed, index, instrument, self.seconds, change=self.change, lamps=self.lamps)
 
     def split_for(self, source_id: str) -> str | None:
         """The split that a clip is forced into, if any."""
@@ -90,9 +92,7 @@ def make_videos(programme: Programme, out: str | os.PathLike[str], workers: int)
         make = partial(_video, programme, os.fspath(folder))
         with _workers(workers, programme.clips) as pool:
             lines = list(_each(make, programme.clips, workers, pool))
-        unfinished = folder / f".{MANIFEST_FILE}.{os.getpid()}.partial"
-        unfinished.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        os.replace(unfinished, folder / MANIFEST_FILE)
+        write_text(folder / MANIFEST_FILE, "".join(json.dumps(line) + "\n" for line in lines))
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror or error}") from None
     return lines
@@ -101,7 +101,7 @@ def make_videos(programme: Programme, out: str | os.PathLike[str], workers: int)
 def _remove_old(folder: Path) -> None:
     """Removes the clips of an earlier Recital, manifest first, so that a manifest never lists what is not there."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    ours = re.compile(rf"({'|'.join(INSTRUMENTS)})-\d{{5,}}\.(mp4|mid)|\.({'|'.join(INSTRUMENTS)})-.*\.partial")
+    ours = re.compile(rf"({'|'.join(INSTRUMENTS)})-\d{{5,}}\.(mp4|mid)|\.({'|'.join(INSTRUMENTS)})-\d+\.partial-.*")
     for path in folder.iterdir():
         if ours.fullmatch(path.name):
             path.unlink()
@@ -144,8 +144,8 @@ def make_records(
         "split": programme.split,
         "flow_method": "dis",
     }
-    if programme.unseen:
-        settings["round"] = programme.unseen
+    if programme.change:
+        settings["change"] = programme.change
     if programme.lamps:
         settings["lamps"] = True
     manifest: list[dict[str, Any]] = []
@@ -178,7 +178,7 @@ def _record(
 def record_of(
     score: Score, codec: str, frame_size: tuple[int, int] = (64, 64), flow_size: tuple[int, int] = (16, 16)
 ) -> tuple[dict[str, Any], Record]:
-    """The manifest's line of a performance, and its record (:mod:`mvgen.records`)."""
+    """The manifest's line of a performance, and its record (:mod:`mvgen.data.records`)."""
     from mvgen.media import frames_and_flow, working_size
     from mvgen.media.sound import resample
 

@@ -30,7 +30,7 @@ GAINS = {("keyboard", 0): 4.2, ("keyboard", 5): 3.0, ("keyboard", 6): 4.6,
          ("strings", 110): 1.4, ("strings", 48): 3.5, ("strings", 43): 1.35,
          ("drums", 8): 0.57, ("drums", 24): 0.86, ("drums", 25): 0.65}  # fmt: skip
 """Factor by instrument and program that brings each to about the same loudness while it sounds (0.1 RMS). The last
-nine are heard in the round ``timbre`` alone."""
+nine are heard in the change ``timbre`` alone."""
 DRUM_GAINS = {KICK: 1.5, SNARE: 0.8, HAT: 3.6, TOM: 0.9, CRASH: 1.6}
 """Further factor by piece, so that none drowns another's onset."""
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.recital.rounds import likeness
+from data_prep.recital.changes import likeness
 from mvgen.errors import UserError
 
 INSTRUMENTS = ("keyboard", "strings", "drums")
@@ -37,7 +37,7 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """A performance, a pure function of ``(seed, index)`` and its round.
+    """A performance, a pure function of ``(seed, index)`` and its change.
 
     Attributes:
         seed, index: what it was drawn from; every further draw (camera, colours, encoding) starts from them too.
@@ -49,7 +49,7 @@ class Score:
         key: tonic pitch class 0 to 11 and "major" or "minor"; drums have "none".
         voices: how many notes can begin together.
         notes: sorted by onset, then pitch.
-        unseen: the round it belongs to (:mod:`data_prep.recital.rounds`), empty for a plain performance.
+        change: the change it belongs to (:mod:`data_prep.recital.changes`), empty for a plain performance.
         lamps: whether keys, places and drums light up while they sound, which no real instrument's do.
     """
 
@@ -63,7 +63,7 @@ class Score:
     key: tuple[int, str]
     voices: int
     notes: tuple[Note, ...]
-    unseen: str = ""
+    change: str = ""
     lamps: bool = False
 
     @property

@@ -1,17 +1,16 @@
-"""Where clips come from. Every source gives the same: a list of :class:`data_prep.manifest.Clip`."""
+"""Where clips come from. Every source gives the same: a list of :class:`data_prep.sources.manifest.Clip`."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from data_prep.manifest import Clip, read_manifest
 from data_prep.sources.fair_play import clips_of_fair_play, is_fair_play
 from data_prep.sources.folder import clips_of_folder
+from data_prep.sources.manifest import MANIFEST_FILE, Clip, read_manifest
 from data_prep.sources.urmp import clips_of_urmp, pieces_of
-from data_prep.write import MANIFEST_FILE
+from mvgen.data.records import DESCRIPTION_FILE
 from mvgen.errors import UserError
-from mvgen.records import DESCRIPTION_FILE
 
 
 def find_clips(source: str | os.PathLike[str], single_parts: bool = False) -> list[Clip]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_prep.manifest import Clip
+from data_prep.sources.manifest import Clip
 
 LICENCE = "CC-BY-4.0"
 

@@ -8,9 +8,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from data_prep.manifest import Clip, file_name
+from data_prep.sources.manifest import Clip, file_name
+from mvgen.data.records import DESCRIPTION_FILE
 from mvgen.errors import UserError
-from mvgen.records import DESCRIPTION_FILE
 
 VIDEO_ENDINGS = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .flv .wmv .asf .3gp .ogv .mxf".split()

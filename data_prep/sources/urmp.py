@@ -11,7 +11,7 @@ import math
 import re
 from pathlib import Path
 
-from data_prep.manifest import Clip
+from data_prep.sources.manifest import Clip
 from mvgen.errors import UserError
 
 LICENCE = "CC0-1.0"

@@ -16,7 +16,7 @@ import numpy as np
 import soxr
 
 from mvgen.errors import UserError
-from mvgen.metrics.onsets import SAMPLE_RATE
+from mvgen.media.onsets import SAMPLE_RATE
 
 SOUND_MODELS = ("clap", "audio-spectrogram-transformer", "wav2vec2", "hubert", "wavlm", "data2vec-audio", "sew")
 """What FAD can embed sounds with: CLAP's projected embedding, or else the last hidden state's mean over time."""

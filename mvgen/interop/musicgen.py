@@ -25,8 +25,8 @@ from mvgen.interop.encodec import fill
 from mvgen.interop.hub import hub_folder, is_hub_name
 from mvgen.models.codec import Codec, CodecConfig, EncodecNetwork
 from mvgen.models.config import DecoderConfig
-from mvgen.models.decoder import TokenDecoder
 from mvgen.models.positions import musicgen_sinusoid
+from mvgen.models.token_decoder import TokenDecoder
 
 PUBLISHED_LICENCE = "cc-by-nc-4.0"
 """Of the weights that the hub holds under ``facebook/musicgen-*``."""
@@ -196,7 +196,8 @@ def filled(params: Params, files: MusicgenFiles) -> Params:
     """Our decoder's parameters with MusicGen's in their places; those that meet the video stay as they are.
 
     Args:
-        params: of a :class:`~mvgen.models.decoder.TokenDecoder`, nested dict; only shapes are read of what is replaced.
+        params: of a :class:`~mvgen.models.token_decoder.TokenDecoder`, nested dict; only shapes are read of what is
+            replaced.
         files: all their tensors must have a place.
 
     Raises:

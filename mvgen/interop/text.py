@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mvgen.errors import UserError, run_command
-from mvgen.models.decoder import Text
+from mvgen.files import whole_file
+from mvgen.models.token_decoder import Text
 
 MOST_WORDS = 512
 """Pieces of words that a prompt may have."""
@@ -59,16 +59,13 @@ def embed(prompts: list[str], source: str) -> Text:
 
 def write_text(path: str | os.PathLike[str], text: Text) -> None:
     """Writes embedded prompts (safetensors: ``embeddings`` and ``mask``); the file is there whole or not at all."""
-    partial = Path(f"{os.fspath(path)}.partial-{os.getpid()}")
+    tensors: dict[str, np.ndarray] = {"embeddings": np.asarray(text.embeddings, np.float32)}
+    tensors["mask"] = np.asarray(text.mask, np.uint8)
     try:
-        save_file(
-            {"embeddings": np.asarray(text.embeddings, np.float32), "mask": np.asarray(text.mask, np.uint8)}, partial
-        )
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            save_file(tensors, partial)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_text(path: str | os.PathLike[str]) -> Text:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import struct
 import wave
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import IO
@@ -17,24 +15,11 @@ import numpy as np
 
 from mvgen.clock import FRAME_RATE
 from mvgen.errors import UserError
+from mvgen.files import whole_file
 
 REPRODUCIBLE = "cpu-independent=1"
 """A parameter of x264 without which the same pictures may give other bytes: on processors with AVX-512 its macroblock
 tree (x264's core 165, in PyAV 18.1) takes in what happens to lie in memory."""
-
-
-@contextmanager
-def _replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A name beside ``path`` to write to; it takes the place of ``path`` at the end, or vanishes after an error."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise UserError(f"{target.parent} is not a folder, so {target.name} cannot be written there")
-    partial = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
-    try:
-        yield partial
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_video(
@@ -68,7 +53,7 @@ def write_video(
     # yuv420p has one colour for 2 x 2 pixels: an odd side gets its last row or column once more.
     odd = ((0, height % 2), (0, width % 2), (0, 0))
     options = {"movflags": "faststart", "fflags": "+bitexact"}
-    with _replacing(path) as partial, av.open(str(partial), "w", format="mp4", options=options) as out:
+    with whole_file(path) as partial, av.open(str(partial), "w", format="mp4", options=options) as out:
         video = out.add_stream("libx264", rate=FRAME_RATE)
         video.width, video.height, video.pix_fmt = width + odd[1][1], height + odd[0][1], "yuv420p"
         video.time_base = Fraction(1, FRAME_RATE)
@@ -117,7 +102,7 @@ def write_wav(path: str | os.PathLike[str], sound: np.ndarray, sample_rate: int)
     """Writes 16-bit mono WAV, atomically. ``sound``: float32 ``[n]`` in [-1, 1] (clipped)."""
     if sound.ndim != 1:
         raise ValueError(f"sound must be [n], not {sound.shape}")
-    with _replacing(path) as partial, wave.open(str(partial), "wb") as file:
+    with whole_file(path) as partial, wave.open(str(partial), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate)

@@ -97,11 +97,12 @@ class MVGenConfig:
     text_width: int = 0  # width of the text embeddings that the token decoder is given beside the video; 0: no text
     cross_positions: str = ""  # of the token decoder's cross-attention, one of CROSS_POSITIONS; "": as positions
     recent_moments: int = 0  # moments just past that each step of the token decoder is given directly; 0: none
+    window_mean: bool = True  # whether the video tower sees what sets each patch apart from its mean over the window
     cross_window: float = -1.0  # its window in seconds; 0: all; negative: as attention_window
 
     @classmethod
     def from_config(cls, config: Any, spec: Any) -> MVGenConfig:
-        """Joins ``config.model`` with a :class:`mvgen.records.RecordSpec`.
+        """Joins ``config.model`` with a :class:`mvgen.data.records.RecordSpec`.
 
         Raises:
             UserError: a field that the records cannot serve, or sizes that do not divide.

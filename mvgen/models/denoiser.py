@@ -20,9 +20,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from mvgen import clock
-from mvgen.diffusion import CHANGE
 from mvgen.models.attention import Attention, Mlp
 from mvgen.models.config import MVGenConfig
+from mvgen.models.flow_matching import CHANGE
 from mvgen.models.linear import Linear
 from mvgen.models.positions import own_latents, within
 

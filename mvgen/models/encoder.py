@@ -35,18 +35,23 @@ class FrameEmbedding(nnx.Module):
 
     def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
         dtype = config.compute_dtype
+        self.window_mean = config.window_mean
         self.grid = (config.frame_size[0] // config.patch, config.frame_size[1] // config.patch)
         merged = self.grid[0] // 2 * (self.grid[1] // 2)
-        self.patches = Linear(config.patch**2 * 3, 3 * PATCH_CHANNELS, use_bias=False, dtype=dtype, rngs=rngs)
+        ways = 3 if config.window_mean else 2
+        self.patches = Linear(config.patch**2 * 3, ways * PATCH_CHANNELS, use_bias=False, dtype=dtype, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros(PATCH_CHANNELS))
         self.merge = Linear(4 * PATCH_CHANNELS, MERGED_CHANNELS, dtype=dtype, rngs=rngs)
         self.join = Linear(merged * MERGED_CHANNELS, config.width, dtype=dtype, rngs=rngs)
 
     def __call__(self, patches: Float[Array, "batch time patches values"]) -> Float[Array, "batch time dim"]:
-        picture, motion, usual = jnp.split(self.patches(patches.astype(self.patches.dtype)), 3, axis=-1)
-        change = jnp.diff(motion, axis=1, prepend=motion[:, :1]) * MOTION_GAIN
-        apart = (usual - usual.mean(axis=1, keepdims=True)) * APART_GAIN
-        x = jax.nn.gelu(picture + change + apart + self.bias[...].astype(picture.dtype))
+        picture, motion, *usual = jnp.split(
+            self.patches(patches.astype(self.patches.dtype)), 3 if self.window_mean else 2, axis=-1
+        )
+        x = picture + jnp.diff(motion, axis=1, prepend=motion[:, :1]) * MOTION_GAIN
+        if usual:
+            x = x + (usual[0] - usual[0].mean(axis=1, keepdims=True)) * APART_GAIN
+        x = jax.nn.gelu(x + self.bias[...].astype(picture.dtype))
         batch, time = x.shape[:2]
         x = x.reshape(batch, time, self.grid[0] // 2, 2, self.grid[1] // 2, 2, PATCH_CHANNELS)
         x = x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(batch, time, -1, 4 * PATCH_CHANNELS)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import jax
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float, Int
 
 from mvgen.models.config import MVGenConfig
-from mvgen.models.decoder import TokenDecoder
 from mvgen.models.denoiser import Denoiser
 from mvgen.models.encoder import AlignedEncoder
+from mvgen.models.patches import patchify, scaled
 from mvgen.models.sketch import Sketch
+from mvgen.models.token_decoder import TokenDecoder
 
 
 class MVGen(nnx.Module):
@@ -23,14 +26,26 @@ class MVGen(nnx.Module):
         self.sketch = Sketch(config, rngs=rngs)
         self.denoiser = Denoiser(config, rngs=rngs)
 
+    def video_latents(
+        self, batch: dict[str, Array], recolouring: Callable[[Array], Array] | None = None
+    ) -> Float[Array, "batch time dim"]:
+        """Latents of the picture alone, one a frame.
 
-def tower_input(config: MVGenConfig, batch: dict[str, jax.Array], patches: jax.Array) -> dict[str, jax.Array]:
-    """What the video tower is given, as the configuration says: scaled patches, flow and semantic embeddings."""
-    seen: dict[str, jax.Array] = {}
-    if config.use_frames:
-        seen["patches"] = patches
-    if config.sees_flow:
-        seen["flow"] = batch["flow"].astype(jnp.float32)
-    if config.sees_semantic:
-        seen["semantic"] = batch["semantic"].astype(jnp.float32)
-    return seen
+        Args:
+            batch: as records hold them ``frames`` uint8 ``[batch, time, height, width, 3]``, ``flow`` ``[batch, time,
+                h, w, 2]`` and ``semantic`` ``[batch, time, dim]``; what the configuration does not use is not read.
+            recolouring: what training does to the scaled patches.
+        """
+        seen: dict[str, Array] = {}
+        if self.config.use_frames:
+            patches = scaled(patchify(batch["frames"], self.config.patch))
+            seen["patches"] = recolouring(patches) if recolouring else patches
+        if self.config.sees_flow:
+            seen["flow"] = batch["flow"].astype(jnp.float32)
+        if self.config.sees_semantic:
+            seen["semantic"] = batch["semantic"].astype(jnp.float32)
+        return self.encoder.video_latents(seen)
+
+    def audio_latents(self, tokens: Int[Array, "batch tokens codebooks"]) -> Float[Array, "batch tokens dim"]:
+        """Latents of the sound alone, one a token."""
+        return self.encoder.audio_latents(tokens.astype(jnp.int32))

@@ -21,11 +21,11 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 
-from data_prep.convert import BASE_CONFIG, convert, load_config
+from data_prep.convert.command import BASE_CONFIG, convert, load_config
 from data_prep.extract.tokens import codec_location
 from mvgen.clock import CODEC_SAMPLE_RATE, FRAME_RATE, STANDARD_SAMPLE_RATE
+from mvgen.data.records import RecordSource
 from mvgen.media import read_picture, read_sound
-from mvgen.records import RecordSource
 from tests.mvgen.media.flashes import beeps_in, constant_times, flashes_in, write_flashes
 
 Make = Callable[[Path, float], list[Fraction]]

@@ -15,12 +15,12 @@ import av
 import numpy as np
 import pytest
 
-from data_prep.clip import Settings
-from data_prep.convert import BASE_CONFIG, convert, load_config
-from data_prep.inspect import inspect_folder
-from data_prep.manifest import Clip
-from data_prep.pool import Workers
+from data_prep.convert.clip import Settings
+from data_prep.convert.command import BASE_CONFIG, convert, load_config
+from data_prep.convert.pool import Workers
+from data_prep.inspect.records import inspect_folder
 from data_prep.sources import find_clips
+from data_prep.sources.manifest import Clip
 from mvgen.media import probe, read_picture, read_sound, span
 from tests.data_prep.clocks import ffmpeg
 from tests.data_prep.mutations import box_edges, mutate, referring

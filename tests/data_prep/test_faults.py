@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.cache import Cache, disk_error
-from data_prep.convert import BASE_CONFIG, convert, load_config
-from data_prep.standardise import standardise
+from data_prep.convert.command import BASE_CONFIG, convert, load_config
+from data_prep.convert.standardise import standardise
+from data_prep.extract.cache import Cache, disk_error
 from mvgen.errors import UserError
-from tests.data_prep.test_convert import files_of
+from tests.data_prep.convert.test_convert import files_of
 from tests.mvgen.media.flashes import constant_times, write_flashes
 
 KILLS = int(os.environ.get("MVGEN_KILLS", "1"))
@@ -154,7 +154,7 @@ def test_writers_tell_a_full_disk_from_a_bad_clip(clips, tmp_path):
 
 
 def _to_full_disk(path):
-    from data_prep.cache import _save
+    from data_prep.extract.cache import _save
 
     _save(path, np.zeros(100_000, np.float16))
 

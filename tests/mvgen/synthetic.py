@@ -11,8 +11,8 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
-from mvgen import checkpoint, step
-from mvgen.records import DESCRIPTION_FILE, RecordSpec, encode_record, write_tfrecord
+from mvgen.data.records import DESCRIPTION_FILE, RecordSpec, encode_record, write_tfrecord
+from mvgen.training import checkpoint, step
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SPEC = RecordSpec(codebooks=4, codebook_size=64, frame_size=(16, 16), flow_size=(4, 4))

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from mvgen import generate
+from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
+from mvgen.inference.video_to_music import windows_over
 from mvgen.interop.encodec import load_encodec
 from mvgen.interop.text import write_text
 from mvgen.media import probe, read_sound, write_video, write_wav
-from mvgen.models.decoder import Text
-from mvgen.music import windows_over
-from mvgen.records import RecordSpec
+from mvgen.models.token_decoder import Text
 from tests.mvgen.synthetic import preset, write_checkpoint, write_records
 
 SPEC = RecordSpec(codebooks=4, codebook_size=512, frame_size=(16, 16), flow_size=(4, 4), codec="encodec_tiny")

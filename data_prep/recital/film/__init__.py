@@ -27,7 +27,7 @@ SCENES: dict[str, type[Scene]] = {
 _PLACES = {"keyboard": keyboard.places, "strings": strings.places, "drums": drums.places}
 
 MARGIN, FAR_MARGIN = 0.14, 0.55
-"""Scene around the square that the camera may bring into the picture: in plain clips, in the round ``camera``."""
+"""Scene around the square that the camera may bring into the picture: in plain clips, in the change ``camera``."""
 OVERSAMPLING = 2
 """Scene pixels a picture pixel, each way."""
 SMALL = 100
@@ -54,7 +54,7 @@ def frames_of(score: Score, times: np.ndarray, size: tuple[int, int]) -> Iterato
     height, width = size
     side = min(height, width)
     scale = OVERSAMPLING * side
-    margin = FAR_MARGIN if score.unseen == "camera" else MARGIN
+    margin = FAR_MARGIN if score.change == "camera" else MARGIN
     reach_x, reach_y = width / side / 2 + margin, height / side / 2 + margin
     extent = (0.5 - reach_x, 0.5 - reach_y, 0.5 + reach_x, 0.5 + reach_y)
     scene = SCENES[score.instrument](score, times)

@@ -1,7 +1,7 @@
 """The camera and the light: where the camera stands, how it drifts, and what film it has in.
 
 What matters of a scene lies within the unit square, and the camera never lets it leave the picture's centred square
-crop: zoom below 1, a small shift and turn, and a slow drift around them. In the round ``camera`` it stands farther off
+crop: zoom below 1, a small shift and turn, and a slow drift around them. In the change ``camera`` it stands farther off
 than it ever does else, turned and shifted further.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from data_prep.recital.rounds import FAR_SHIFT, FAR_TURN, FAR_ZOOM, either_way
+from data_prep.recital.changes import FAR_SHIFT, FAR_TURN, FAR_ZOOM, either_way
 from data_prep.recital.score import Score
 
 KNOT_SECONDS = 0.5
@@ -34,7 +34,7 @@ def camera_knots(score: Score) -> np.ndarray:
         period, phase = rng.uniform(6, 12), rng.uniform(0, 2 * np.pi)
         return middle + reach * np.sin(2 * np.pi * times / period + phase)
 
-    far = score.unseen == "camera"
+    far = score.change == "camera"
 
     def aside(reach: float, beyond: tuple[float, float]) -> float:
         return either_way(rng, beyond) if far else rng.uniform(-reach, reach)

@@ -11,7 +11,7 @@ from data_prep.recital.film.motion import ease, held, path, ring, strikes
 from data_prep.recital.film.strings import finger_place
 from data_prep.recital.score import DRUMS, HIGHEST, INSTRUMENTS, LOWEST
 from mvgen.clock import frame_centres
-from mvgen.metrics.motion import flow_magnitude
+from mvgen.evaluation.metrics.motion import flow_magnitude
 
 
 def test_minimum_jerk_rests_at_both_ends_and_keeps_its_places():

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from data_prep.convert.write import split_of
 from data_prep.recital import command
 from data_prep.recital.make import Programme, make_records, make_videos, record_of
-from data_prep.write import split_of
+from mvgen.data.records import RecordSource
 from mvgen.errors import UserError
-from mvgen.records import RecordSource
 
 
 def run(*arguments: object) -> int:

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from mvgen.interop.musicgen import load_musicgen, transformers_config
 from mvgen.models.config import DecoderConfig
-from mvgen.models.decoder import Text
+from mvgen.models.token_decoder import Text
 
 torch = pytest.importorskip("torch")
 lm = pytest.importorskip("audiocraft.models.lm", reason="audiocraft is not installed: parity with it is not tested")

@@ -9,10 +9,10 @@ import torch
 import transformers
 
 from mvgen.errors import UserError
+from mvgen.evaluation.metrics.clips import Clip, Heard, Seen
+from mvgen.evaluation.metrics.frechet import divergence, frechet_distance
+from mvgen.evaluation.metrics.weighted import judges, parse, score_weighted
 from mvgen.interop.judges import sound_classifier, sound_embedder, video_embedder
-from mvgen.metrics.clips import Clip, Heard, Seen
-from mvgen.metrics.frechet import divergence, frechet_distance
-from mvgen.metrics.weighted import judges, parse, score_weighted
 
 RATE = 22_050
 

@@ -15,10 +15,10 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from mvgen.decoding import Sampling, decode
 from mvgen.errors import UserError
+from mvgen.inference.sampling import Sampling, decode
 from mvgen.interop.musicgen import load_musicgen, read_musicgen, start_from_musicgen
-from mvgen.models.decoder import Text, TokenDecoder
+from mvgen.models.token_decoder import Text, TokenDecoder
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

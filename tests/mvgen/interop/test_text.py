@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from mvgen.errors import UserError
 from mvgen.interop import text as prompts
-from mvgen.models.decoder import Text
+from mvgen.models.token_decoder import Text
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mvgen import clock, delay
+from mvgen import clock
 from mvgen.errors import UserError
+from mvgen.models import delay
 from mvgen.models.attention import Attention, attention_weights
 from mvgen.models.positions import FARTHEST_SECONDS, NEAREST_SECONDS, distance_bias, moment_taps
 from tests.mvgen.models.small import small_batch, small_model

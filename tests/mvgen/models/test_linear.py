@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mvgen.decoding import ready
+from mvgen.inference.sampling import ready
 from mvgen.models.linear import Linear
 from tests.mvgen.models.small import small_model
 

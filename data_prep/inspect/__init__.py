@@ -1,0 +1,1 @@
+"""Checks every record of a folder, and shows what is in it."""

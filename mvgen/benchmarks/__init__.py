@@ -1,0 +1,1 @@
+"""Speed, always beside a peer or a limit measured in the same run."""

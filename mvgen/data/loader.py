@@ -1,0 +1,173 @@
+"""Training examples: windows cut out of records, shuffled, batched and read ahead, each host its own share.
+
+The order of examples is a function of the seed alone: example ``n`` of the endless run is the same record and the same
+window whatever the number of hosts, worker processes or threads, and however often the run was stopped. So the data
+position of a run is one number, and resuming on another number of hosts goes on exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import grain
+import numpy as np
+from absl import flags
+
+from mvgen import clock
+from mvgen.data.records import Record, RecordSource, RecordSpec
+from mvgen.errors import UserError
+
+Batch = dict[str, np.ndarray]
+"""Feature name to array with a leading batch axis: ``tokens`` int32 ``[batch, 2 time, codebooks]``, ``frames`` uint8
+``[batch, time, height, width, 3]``, and where used ``flow`` float16 ``[batch, time, h, w, 2]`` and ``semantic`` float16
+``[batch, time, dim]``."""
+
+Batches: TypeAlias = grain.DatasetIterator
+"""An iterator of batches, with ``close``."""
+
+
+def window_frames(seconds: float) -> int:
+    """Frames of a window. Raises ``UserError`` when it is not a whole, positive number of frames."""
+    frames = Fraction(seconds).limit_denominator(10**6) * clock.FRAME_RATE
+    if frames <= 0 or frames.denominator != 1:
+        raise UserError(
+            f"config.data.window_seconds is {seconds}; it must be a positive multiple of 1/{clock.FRAME_RATE} s, "
+            f"for example {max(1, round(frames)) / clock.FRAME_RATE:g}"
+        )
+    return int(frames)
+
+
+def used_features(spec: RecordSpec, model: Any) -> tuple[str, ...]:
+    """The features that training reads: tokens and frames, and what ``config.model`` uses of the rest and records hold.
+
+    Raises:
+        UserError: the records hold no frames, which the denoiser learns.
+    """
+    if spec.frame_size is None:
+        raise UserError("the records hold no `frames` (latents only), which training needs; convert again with frames")
+    features = ["tokens", "frames"]
+    if model.use_flow and spec.flow_size is not None:
+        features.append("flow")
+    if model.use_semantic and spec.semantic_dim:
+        features.append("semantic")
+    return tuple(features)
+
+
+class Windows:
+    """Windows of one length, cut out of the records that are long enough.
+
+    Args:
+        source: random access over records; each record's features are aligned from its first frame.
+        frames: length of a window.
+
+    Attributes:
+        usable: numbers of the records that hold at least one window, int64 ``[n]``.
+        skipped: how many do not.
+
+    Raises:
+        UserError: no record is long enough.
+    """
+
+    def __init__(self, source: RecordSource, frames: int):
+        self.source, self.frames = source, frames
+        lengths = source.frames
+        self.usable = np.flatnonzero(lengths >= frames)
+        self.skipped = len(lengths) - len(self.usable)
+        if not len(self.usable):
+            longest = f"the longest lasts {lengths.max() / clock.FRAME_RATE:g} s" if len(lengths) else "there are none"
+            raise UserError(
+                f"no record of split {source.split!r} in {source.folder} holds a window of "
+                f"{frames / clock.FRAME_RATE:g} s ({longest}); set config.data.window_seconds or convert more videos"
+            )
+
+    def __len__(self) -> int:
+        return len(self.usable)
+
+    def draw(self, record: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Draws a window of a record: the record's number and the window's first frame. Reads nothing."""
+        return record, int(rng.integers(self.source.frames[record] - self.frames + 1))
+
+    def read(self, places: tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]) -> Batch:
+        """Reads the windows of a batch, given as (numbers of their records, their first frames).
+
+        Each record is read whole and its CRC checked, every time that a window of it is read.
+
+        Raises:
+            RecordError: a record cannot be trusted.
+        """
+        records, starts = (np.asarray(numbers).tolist() for numbers in places)
+        batch: Batch = {}
+        for number, (record, start) in enumerate(zip(records, starts, strict=True)):
+            whole = self.source.view(record)
+            for name, array in whole.items():
+                scale = clock.tokens_of(1) if name == "tokens" else 1
+                window = array[scale * start : scale * (start + self.frames)]
+                if not number:
+                    kept = np.int32 if name == "tokens" else array.dtype
+                    batch[name] = np.empty((len(records), *window.shape), kept)
+                # Out of the reader's memory straight to where the example stands in its batch: one copy.
+                batch[name][number] = window
+        return batch
+
+    def cut(self, record: int, rng: np.random.Generator) -> Record:
+        """Reads a window that starts at a random frame of a record."""
+        return self._one(*self.draw(record, rng))
+
+    def first(self, record: int) -> Record:
+        """Reads the first window of a record."""
+        return self._one(record, 0)
+
+    def _one(self, record: int, start: int) -> Record:
+        return {name: array[0] for name, array in self.read(([record], [start])).items()}
+
+
+def batches(
+    windows: Windows,
+    batch_size: int,
+    seed: int,
+    *,
+    first_example: int = 0,
+    shuffle: bool = True,
+    threads: int = 4,
+    workers: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Batches:
+    """Endless batches, read ahead; ``close`` ends the reading.
+
+    Every record is used once before any is used again, in a new order each time and with a new window each time.
+    Batches run over the ends of these rounds, so none is ever short.
+
+    Args:
+        windows: where examples come from.
+        batch_size: examples of a step, over all hosts; this host gets its equal share.
+        seed: of the order and of the windows.
+        first_example: how many examples the run has used already, over all hosts.
+        shuffle: whether the order is random (windows are in either case).
+        threads: how many batches are read at once in each process.
+        workers: loader processes; 0 reads in this one.
+        process_index: this host.
+        process_count: number of hosts.
+
+    Raises:
+        UserError: the batch does not divide among the hosts.
+    """
+    if batch_size <= 0 or batch_size % process_count:
+        raise UserError(f"config.data.batch_size {batch_size} does not divide among {process_count} hosts")
+    examples = grain.MapDataset.source(windows.usable.tolist()).seed(seed)
+    if shuffle:
+        examples = examples.shuffle()
+    # The window is drawn before anything is sliced: its seed is the example's place in the whole run.
+    examples = examples.repeat().random_map(windows.draw)
+    mine = examples[first_example + process_index :: process_count].batch(batch_size // process_count)
+    # Only then is anything read, a batch at a time.
+    mine = mine.map(windows.read)
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2, threads) if threads else 0)
+    ready = mine.to_iter_dataset(ahead)
+    if workers:
+        if not flags.FLAGS.is_parsed():  # grain's worker processes ask absl for its flags
+            flags.FLAGS.mark_as_parsed()
+        ready = ready.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    return iter(ready)

@@ -1,0 +1,1 @@
+"""A trained model at work: music for a video, video for music, and the latent space between them."""

@@ -1,0 +1,165 @@
+"""A request from files to a file: music for a video file, a film for an image file and a sound file, all of a split."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mvgen import clock
+from mvgen.data.loader import window_frames
+from mvgen.errors import UserError
+from mvgen.inference.inputs import FilmReader, load_codec, read_first_image, read_tokens
+from mvgen.inference.music_to_video import Filming, generate_video
+from mvgen.inference.options import Prompt
+from mvgen.inference.sampling import Sampling
+from mvgen.inference.video_to_music import generate_music, stream_music
+from mvgen.media import WavStream, read_sound, write_video, write_wav
+from mvgen.models.codec import Codec
+from mvgen.models.codec_stream import DecodeStream
+from mvgen.training.checkpoint import load_model
+
+SMALLEST_SIDE = 256  # small pictures are enlarged by a whole factor in written videos, so that players show them well
+
+
+def music_for_video(
+    checkpoint: str,
+    video: str,
+    out: str,
+    sampling: Sampling,
+    *,
+    seed: int = 0,
+    text: Prompt | None = None,
+    beginning: str | None = None,
+    stream: bool = False,
+    encoder: str = "",
+) -> None:
+    """Plays the music of a silent video file.
+
+    Args:
+        checkpoint: a training folder or one of its steps.
+        video: the performance; its own sound is not heard.
+        out: .mp4 or .wav; with ``stream`` .wav, or "-" for stdout.
+        sampling: how tokens are drawn.
+        seed: the same one gives the same file.
+        text: words beside the video, for a model that reads text.
+        beginning: a sound or video file whose sound is the music's beginning.
+        stream: write the sound as it is made.
+        encoder: see :class:`mvgen.inference.inputs.FilmReader`.
+
+    Raises:
+        UserError: something the user can mend; where it can be told, before any work.
+    """
+    if not (stream and out == "-"):
+        check_out(out, (".wav",) if stream else (".mp4", ".wav"))
+    model, config, spec = load_model(checkpoint)
+    codec = load_codec(spec)
+    words = text.embedded(model) if text else None
+    window = window_frames(config.data.window_seconds)
+    film = FilmReader(checkpoint, model.config, encoder).read(video)
+    seen = {name: values[None] for name, values in film.items()}
+    prompt = read_tokens(beginning, codec) if beginning else None
+    frames = seen["frames"].shape[1]
+    if prompt is not None and clock.frames_of(prompt.shape[1]) >= frames:
+        raise UserError(
+            f"--prompt-audio {beginning}: lasts {prompt.shape[1] / clock.TOKEN_RATE:g} s, which leaves "
+            f"nothing to play of a video of {frames / clock.FRAME_RATE:g} s"
+        )
+    keys = jax.random.split(jax.random.key(seed), 1)
+    if stream:
+        pieces = stream_music(model, seen, keys, sampling, window, text=words, prompt=prompt)
+        write_stream(out, pieces, codec, frames)
+        return
+    tokens = generate_music(model, seen, keys, sampling, window, text=words, prompt=prompt, progress=True)
+    sound = np.asarray(codec.decode(jnp.asarray(tokens)))[0]
+    check_sound(sound)
+    if out.lower().endswith(".wav"):
+        write_wav(out, sound, codec.sampling_rate)
+    else:
+        write_video(out, film["frames"], sound, codec.sampling_rate, scale=shown(film["frames"]))
+
+
+def film_of_music(checkpoint: str, image: str, audio: str, out: str, filming: Filming, *, seed: int = 0) -> None:
+    """Films the performance of a sound file, beginning with an image.
+
+    Args:
+        checkpoint: a training folder or one of its steps.
+        image: the first frame: an image, or a video to take it from.
+        audio: a sound file, or a video with sound.
+        out: .mp4.
+        filming: how frames are drawn.
+        seed: the same one gives the same file.
+
+    Raises:
+        UserError: something the user can mend; where it can be told, before any work.
+    """
+    check_out(out, (".mp4",))
+    model, config, spec = load_model(checkpoint)
+    codec = load_codec(spec)
+    assert spec.frame_size is not None
+    first = read_first_image(image, spec.frame_size)
+    tokens = read_tokens(audio, codec)
+    keys = jax.random.split(jax.random.key(seed), 1)
+    window = window_frames(config.data.window_seconds)
+    frames = generate_video(model, first[None], tokens, keys, filming, window, progress=True)[0]
+    sound = read_sound(audio, clock.STANDARD_SAMPLE_RATE, seconds=len(frames) / clock.FRAME_RATE)
+    write_video(out, frames, sound, clock.STANDARD_SAMPLE_RATE, scale=shown(frames))
+
+
+def shown(frames: np.ndarray) -> int:
+    """Whole factor by which small pictures are enlarged when written."""
+    return max(1, SMALLEST_SIDE // min(frames.shape[1:3]))
+
+
+def check_out(out: str, endings: tuple[str, ...]) -> None:
+    """Raises ``UserError`` where a result could not be written, before any work is done."""
+    path = Path(out)
+    if path.suffix.lower() not in endings:
+        raise UserError(f"--out {out}: end its name with {' or '.join(endings)}")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UserError(f"--out {out}: the folder {path.parent} does not exist or cannot be written")
+
+
+def write_stream(out: str, pieces: Iterator[np.ndarray], codec: Codec, frames: int) -> None:
+    """Writes the sound of tokens as they come, and says on stderr when the first and the last of it was there.
+
+    Args:
+        out: a .wav, or "-" for stdout.
+        pieces: tokens ``[1, some, codebooks]``, two a frame in all.
+        codec: theirs.
+        frames: of the video, which say how long the sound will be.
+    """
+    began = time.monotonic()
+    first: float | None = None
+    decoder = DecodeStream(codec)
+    samples = clock.samples_of(frames, codec.sampling_rate)
+    nothing = np.zeros((1, 0, codec.codebooks), np.int32)
+    with WavStream(sys.stdout.buffer if out == "-" else out, codec.sampling_rate, samples) as file:
+
+        def put(tokens: np.ndarray, last: bool = False) -> None:
+            nonlocal first
+            sound = decoder.push(tokens, last)[0]
+            check_sound(sound)
+            file.write(sound)
+            if first is None and len(sound):
+                first = time.monotonic() - began
+                length = len(sound) / codec.sampling_rate
+                print(f"first sound ({length:.2f} s of it) after {first:.2f} s, compiling included", file=sys.stderr)
+
+        for tokens in pieces:
+            put(tokens)
+        put(nothing, last=True)
+    took, length = time.monotonic() - began, samples / codec.sampling_rate
+    print(f"{length:g} s of sound in {took:.2f} s", file=sys.stderr)
+
+
+def check_sound(sound: np.ndarray) -> None:
+    """Raises ``UserError`` for samples that no file should hold."""
+    if not np.isfinite(sound).all():
+        raise UserError("the sound made holds samples that are not finite numbers: the codec's weights are damaged")

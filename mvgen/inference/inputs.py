@@ -1,0 +1,127 @@
+"""Files as a model wants them: frames, flow and embeddings made as those of its records, images, and audio tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from mvgen import clock
+from mvgen.data.records import RecordSpec
+from mvgen.errors import UserError
+from mvgen.interop.encodec import load_encodec
+from mvgen.interop.vision import NONE, SemanticEncoder, encoder_hash
+from mvgen.media import probe, read_image, read_picture, read_picture_and_flow, read_sound
+from mvgen.media.flow import FLOW_METHODS
+from mvgen.models.codec import Codec
+from mvgen.models.config import MVGenConfig
+from mvgen.training.checkpoint import find, read_description
+
+MOST_SECONDS = 3600.0  # longer input is refused rather than read into memory
+
+
+class FilmReader:
+    """Reads films for the model of a checkpoint. Of a film's sound nothing is heard.
+
+    Args:
+        checkpoint: a training folder or one of its steps: it knows how its records were made.
+        config: the model's.
+        encoder: where the encoder of semantic embeddings lies; by default where it lay for the records.
+
+    Raises:
+        UserError: the records' flow or embeddings cannot be made here.
+    """
+
+    def __init__(self, checkpoint: str, config: MVGenConfig, encoder: str = ""):
+        _, records = read_description(find(checkpoint)[0])
+        made: dict[str, Any] = records.get("made_by", {}).get("settings", {})
+        self._config, self._spec = config, RecordSpec.from_json(records["spec"])
+        self._method = made.get("flow_method", FLOW_METHODS[0])
+        if config.sees_flow and self._method not in FLOW_METHODS:
+            raise UserError(
+                f"this model sees flow by {self._method!r}, which only `data_prep convert` makes; use records"
+            )
+        self._encoder = self._semantic_encoder(made, encoder) if config.sees_semantic else None
+
+    def _semantic_encoder(self, made: dict[str, Any], encoder: str) -> SemanticEncoder:
+        named = encoder or made.get("semantic", NONE)
+        if named == NONE:
+            raise UserError("this model sees semantic embeddings, and its records do not say of what; name --semantic")
+        wanted = made.get("semantic_sha256")
+        try:
+            found = encoder_hash(named)
+        except UserError as error:
+            raise UserError(f"{error}; this model sees its embeddings: name its folder, --semantic DIR") from None
+        except ImportError:
+            raise UserError("semantic embeddings need torch and transformers: pip install -e .[prep]") from None
+        if wanted and found != wanted:
+            raise UserError(
+                f"the semantic encoder {named} has other weights ({found[:12]}) than the one that made the records "
+                f"({wanted[:12]}); name that one, --semantic DIR"
+            )
+        assert self._spec.frame_size is not None
+        return SemanticEncoder(named, self._spec.frame_size)
+
+    def read(self, path: str) -> dict[str, np.ndarray]:
+        """``frames`` uint8 ``[T, height, width, 3]``, and as the model sees them ``flow`` float16 ``[T, h, w, 2]`` and
+        ``semantic`` float16 ``[T, D]``.
+
+        Raises:
+            UserError: the file has no picture, is too long, or cannot be read.
+        """
+        info = probe(path)
+        if not info.has_picture:
+            raise UserError(f"{path}: has no picture")
+        if info.duration > MOST_SECONDS:
+            raise UserError(f"{path}: lasts {info.duration:.0f} s; at most {MOST_SECONDS:.0f} s are taken at a time")
+        spec = self._spec
+        assert spec.frame_size is not None
+        flow_size = spec.flow_size if self._config.sees_flow else None
+        method = self._method if flow_size else FLOW_METHODS[0]
+        frames, flow = read_picture_and_flow(path, spec.frame_size, flow_size, method)
+        film = {"frames": frames}
+        if flow is not None:
+            film["flow"] = flow
+        if self._encoder is not None:
+            film["semantic"] = self._encoder.of_file(Path(path))
+        return film
+
+
+def read_first_image(path: str, size: tuple[int, int]) -> np.ndarray:
+    """An image file, or else the first frame of a video, uint8 ``[height, width, 3]``."""
+    try:
+        return read_image(path, size)
+    except UserError as error:
+        if not Path(path).is_file():
+            raise
+        try:
+            return read_picture(path, size, frames=1)[0]
+        except UserError:
+            raise error from None
+
+
+def read_tokens(path: str, codec: Codec) -> np.ndarray:
+    """Audio tokens of a sound or video file, ``[1, tokens, codebooks]``, whole frames only."""
+    sound = read_sound(path, codec.sampling_rate)
+    if len(sound) > MOST_SECONDS * codec.sampling_rate:
+        raise UserError(f"{path}: its sound is longer than {MOST_SECONDS:.0f} s")
+    if not np.isfinite(sound).all():
+        raise UserError(f"{path}: its sound holds samples that are not finite numbers")
+    frames = clock.whole_frames(len(sound) / codec.sampling_rate)
+    if frames < 2:
+        raise UserError(f"{path}: its sound is shorter than two frames ({2 / clock.FRAME_RATE} s)")
+    sound = sound[: clock.samples_of(frames, codec.sampling_rate)]
+    return np.asarray(codec.encode(jnp.asarray(sound)[None]))[:, : clock.tokens_of(frames)]
+
+
+def load_codec(spec: RecordSpec) -> Codec:
+    """The codec that a model's tokens belong to. Raises ``UserError`` when it is another one by now."""
+    codec = load_encodec(spec.codec)
+    if (codec.codebooks, codec.codebook_size) != (spec.codebooks, spec.codebook_size):
+        raise UserError(
+            f"the codec {spec.codec} has {codec.codebooks} codebooks of {codec.codebook_size} entries, "
+            f"the model was trained on {spec.codebooks} of {spec.codebook_size}"
+        )
+    return codec

@@ -1,0 +1,101 @@
+"""Command-line options that several commands share: how music and frames are drawn, and what a model is given
+beside."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from mvgen.errors import UserError
+from mvgen.inference.music_to_video import Filming
+from mvgen.inference.sampling import Sampling
+from mvgen.interop.text import embed, read_text
+from mvgen.models.mvgen import MVGen
+from mvgen.models.token_decoder import Text
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Words beside the video: ``words`` for the T5 named ``encoder``, or ``file``, in which they are embedded."""
+
+    words: str | None
+    encoder: str | None
+    file: str | None
+
+    def embedded(self, model: MVGen) -> Text | None:
+        """``None`` where nothing is said. Raises ``UserError`` where the model cannot read it."""
+        if not self.words and not self.file:
+            return None
+        width = model.decoder.config.text_width
+        if not width:
+            raise UserError(
+                "this model was made without text: train one with config.model.text_width, or leave --text out"
+            )
+        if self.words and self.file or not (self.file or self.encoder):
+            raise UserError("--text needs --text-encoder NAME (a T5), and no --text-file")
+        text = read_text(self.file) if self.file else embed([self.words or ""], self.encoder or "")
+        if text.embeddings.shape[0] != 1 or text.embeddings.shape[2] != width:
+            prompts, _, found = text.embeddings.shape
+            raise UserError(
+                f"one prompt of width {width} is read, not {prompts} of width {found}; use the model's own T5"
+            )
+        return text
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """How music is drawn."""
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=Sampling.temperature,
+        help="0: always the likeliest token, whatever the seed; 0.15 and up: another take for each seed (%(default)s)",
+    )
+    parser.add_argument(
+        "--top-k", type=int, default=Sampling.top_k, help="draw among so many entries, 0: all (%(default)s)"
+    )
+    parser.add_argument(
+        "--top-p", type=float, default=Sampling.top_p, help="draw among this much likelihood (%(default)s)"
+    )
+    parser.add_argument(
+        "--guidance", type=float, default=Sampling.guidance, help="follow the video harder (%(default)s)"
+    )
+
+
+def add_text(parser: argparse.ArgumentParser) -> None:
+    """A prompt beside the video, for models that read text."""
+    parser.add_argument("--text", metavar="PROMPT", help="words beside the video, for a model that reads text")
+    parser.add_argument("--text-encoder", metavar="NAME", help="folder or hub name of the T5 that embeds them")
+    parser.add_argument("--text-file", metavar="FILE", help="or a prompt that mvgen.interop.text has embedded")
+    parser.add_argument(
+        "--text-guidance", type=float, default=Sampling.text_guidance, help="follow the words harder (%(default)s)"
+    )
+
+
+def add_filming(parser: argparse.ArgumentParser) -> None:
+    """How frames are drawn."""
+    parser.add_argument("--steps", type=int, default=Filming.steps, help="diffusion steps (%(default)s)")
+    parser.add_argument("--sound-guidance", type=float, default=Filming.sound_guidance, help="follow the music harder")
+    parser.add_argument("--image-guidance", type=float, default=Filming.image_guidance, help="keep to the image harder")
+
+
+def sampling_of(arguments: argparse.Namespace) -> Sampling:
+    """Raises ``UserError`` for a setting that cannot be."""
+    if arguments.temperature < 0 or arguments.top_k < 0 or not 0 < arguments.top_p <= 1:
+        raise UserError("--temperature and --top-k must not be negative, --top-p lies above 0 and at most at 1")
+    text_guidance = getattr(arguments, "text_guidance", Sampling.text_guidance)  # `records` reads no text
+    return Sampling(arguments.temperature, arguments.top_k, arguments.top_p, arguments.guidance, text_guidance)
+
+
+def filming_of(arguments: argparse.Namespace) -> Filming:
+    """Raises ``UserError`` for a setting that cannot be."""
+    if arguments.steps < 1:
+        raise UserError("--steps must be at least 1")
+    return Filming(arguments.steps, arguments.sound_guidance, arguments.image_guidance)
+
+
+def add_semantic(parser: argparse._ActionsContainer) -> None:
+    """The option for models that see semantic embeddings."""
+    parser.add_argument(
+        "--semantic", metavar="DIR", default="",
+        help="encoder of semantic embeddings, for a model that sees them (default: as its records say)",
+    )  # fmt: skip

@@ -1,8 +1,0 @@
-"""One HTML page that shows a run: what it made, how it scores, how it learned. Opens with no network."""
-
-from mvgen.report.evaluation import write_evaluation
-from mvgen.report.examples import Example, Film, choose_examples
-from mvgen.report.page import Fact, write_report
-from mvgen.report.scores import Direction
-
-__all__ = ["Direction", "Example", "Fact", "Film", "choose_examples", "write_evaluation", "write_report"]

@@ -1,0 +1,76 @@
+"""Measures a checkpoint on held-out windows, and again on test sets in which one thing differs that it has never seen.
+
+    python -m mvgen.robustness --checkpoint DIR --plain RECORDS --changed camera=RECORDS [--changed tempo=RECORDS]
+    --out DIR
+
+Evaluation on distribution shift. For each set of records: retrieval R@1 both ways among all windows, whether the offset
+between picture and sound is found within one frame, and onset F and note F of the music generated for the silent
+picture against the known notes. Each with its chance level, a 95 % interval, its mean on every instrument, and its
+change from the plain set, window by window. All sets hold the same clips (`python -m data_prep recital --change`).
+Writes DIR/robustness.json and DIR/robustness.md after each set, so that what is done can be read while the rest is
+measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mvgen.errors import UserError, run_command, without_extra
+from mvgen.inference.options import add_sampling, sampling_of
+
+try:
+    from mvgen.evaluation.robustness import PLAIN, Robustness, measure_sets, named_folders
+except ModuleNotFoundError as error:  # librosa and mir_eval are not for those who only train and generate
+    without_extra(error, "eval", __name__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measures all sets and writes what was found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mvgen.robustness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="working folder of a run")
+    parser.add_argument("--plain", required=True, metavar="DIR", help="held-out records like those trained on")
+    parser.add_argument(
+        "--changed", action="append", default=[], metavar="NAME=DIR", help="the same clips, one thing changed"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="where robustness.json and robustness.md go")
+    parser.add_argument("--windows", type=int, default=256, metavar="N", help="of each set, at most (%(default)s)")
+    parser.add_argument("--generated", type=int, metavar="N", help="of them with music generated (default: all)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of a window (%(default)s)")
+    parser.add_argument("--split", default="test", help="of the records (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of draws and intervals (%(default)s)")
+    add_sampling(parser)
+    arguments = parser.parse_args(argv)
+    sets = {PLAIN: arguments.plain, **named_folders(arguments.changed)}
+    generated = arguments.windows if arguments.generated is None else arguments.generated
+    if min(arguments.windows, generated) < 2:
+        raise UserError("--windows and --generated must be at least 2")
+    if not 0 <= arguments.seed < 2**32:
+        raise UserError(f"--seed {arguments.seed}: it must be at least 0 and less than 2^32")
+    if not 0 < arguments.seconds <= 3600:
+        raise UserError(f"--seconds {arguments.seconds:g}: more than 0 and at most 3600")
+    sampling = sampling_of(arguments)
+    robustness = Robustness(
+        arguments.checkpoint, arguments.seconds, arguments.windows, generated, sampling, arguments.seed
+    )
+    sources = {name: robustness.source(folder, arguments.split) for name, folder in sets.items()}
+    out = Path(arguments.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: {error.strerror}") from None
+    for name, found in measure_sets(robustness, sources, out, arguments.checkpoint, arguments.seconds):
+        print(f"{name}: " + ", ".join(_told(found["measures"])), flush=True)
+    print(out / "robustness.md")
+    return 0
+
+
+def _told(measures: dict[str, Any]) -> list[str]:
+    return [f"{name} {found['mean']:.2f}" for name, found in measures.items() if found["mean"] is not None]
+
+
+if __name__ == "__main__":
+    run_command(main)

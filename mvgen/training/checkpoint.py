@@ -1,0 +1,282 @@
+"""Checkpoints: the training state and the data position together, and the model in them for those who only use it.
+
+A working folder holds::
+
+    WORKDIR/config.json                the whole configuration
+    WORKDIR/records.json               what the records were: their spec and what made them
+    WORKDIR/checkpoints/STEP/state     parameters, their average, optimizer state (Orbax)
+    WORKDIR/checkpoints/STEP/data      position in the data and time spent (JSON)
+
+A checkpoint appears under its name only when it is whole; a run killed while it writes one goes on from the one before.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+from flax import nnx
+from ml_collections import ConfigDict
+
+from mvgen.data.records import RecordSpec
+from mvgen.errors import UserError
+from mvgen.files import write_json
+from mvgen.models.config import MVGenConfig
+from mvgen.models.mvgen import MVGen
+from mvgen.training import sharding
+from mvgen.training.step import Params, TrainState, abstract_model
+
+CONFIG_FILE = "config.json"
+RECORDS_FILE = "records.json"
+FOLDER = "checkpoints"
+
+
+def write_description(workdir: Path, config: ConfigDict, records: dict[str, Any]) -> None:
+    """Writes what a checkpoint needs to be understood: the configuration, and the records' ``spec`` and ``made_by``."""
+    write_json(workdir / RECORDS_FILE, {"spec": records["spec"], "made_by": records.get("made_by", {})})
+    write_json(workdir / CONFIG_FILE, config.to_dict())
+
+
+def read_description(workdir: Path) -> tuple[ConfigDict, dict[str, Any]]:
+    """The inverse of :func:`write_description`. Raises ``UserError`` when the folder holds no such files."""
+    try:
+        config = ConfigDict(json.loads((workdir / CONFIG_FILE).read_text()))
+        records = json.loads((workdir / RECORDS_FILE).read_text())
+        RecordSpec.from_json(records["spec"])
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{workdir} is not a checkpoint: it has no {CONFIG_FILE} and {RECORDS_FILE}; "
+            "name the --workdir of a training run, or a step in its folder checkpoints"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{workdir} is not a readable checkpoint: {error}") from None
+    return config.lock(), records
+
+
+class Checkpoints:
+    """The checkpoints of one working folder.
+
+    Saving copies the state to the host and goes on; writing happens beside the training.
+
+    Args:
+        workdir: the working folder; made when missing.
+        keep: how many checkpoints are kept, the newest.
+    """
+
+    def __init__(self, workdir: str | os.PathLike[str], keep: int = 1):
+        self.folder = Path(workdir).absolute() / FOLDER
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
+        self._manager = ocp.CheckpointManager(self.folder, item_names=("state", "data"), options=options)
+
+    def latest(self) -> int | None:
+        """The newest whole checkpoint's step, or None."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: TrainState, position: dict[str, Any]) -> None:
+        """Saves unless this step is saved already. ``position`` is what ``restore`` gives back (JSON).
+
+        Writing goes on after this returns; both may be changed meanwhile.
+        """
+        if step in self._manager.all_steps():
+            return
+        # Orbax copies the arrays before it returns, but turns the position into text only when it writes.
+        position = copy.deepcopy(position)
+        items = ocp.args.Composite(state=ocp.args.StandardSave(_as_dict(state)), data=ocp.args.JsonSave(position))
+        self._manager.save(step, args=items)
+
+    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """Restores a checkpoint into the shardings of ``abstract``, on whatever mesh it was made.
+
+        Raises:
+            UserError: it does not hold what ``abstract`` describes (each mismatch is named) or cannot be read.
+        """
+        target = _as_dict(abstract)
+        _check(self.folder / str(step) / "state", target)
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(target), data=ocp.args.JsonRestore())
+        try:
+            restored = self._manager.restore(step, args=items)
+        except Exception as error:  # damaged files raise whatever the storage library has
+            raise UserError(
+                f"the checkpoint {self.folder / str(step)} cannot be read ({_first_line(error)}); "
+                "remove it to go on from the one before"
+            ) from error
+        return TrainState(**restored.state), restored.data
+
+    def close(self) -> None:
+        """Waits until everything is written."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def saved_steps(workdir: Path) -> list[int]:
+    """Steps of the checkpoints in a working folder, which need not be there, in no order."""
+    folder = workdir / FOLDER
+    return [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+
+
+def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, int]:
+    """Working folder and step of a checkpoint named by its working folder (the newest step) or as ``.../STEP``.
+
+    Raises:
+        UserError: it is neither.
+    """
+    given = Path(checkpoint).absolute()
+    if not given.is_dir():
+        raise UserError(f"{checkpoint} is not a checkpoint: no such folder")
+    if given.parent.name == FOLDER and given.name.isdigit() and (given.parent.parent / CONFIG_FILE).is_file():
+        return given.parent.parent, int(given.name)
+    read_description(given)
+    steps = saved_steps(given)
+    if not steps:
+        raise UserError(f"{checkpoint} holds no checkpoint yet: {FOLDER} is empty")
+    return given, max(steps)
+
+
+def load_params(
+    checkpoint: str | os.PathLike[str], ema: bool = True
+) -> tuple[nnx.GraphDef, Params, ConfigDict, dict[str, Any]]:
+    """Parameters of a checkpoint, on the first device.
+
+    Args:
+        checkpoint: a working folder (its newest checkpoint), or ``WORKDIR/checkpoints/STEP``.
+        ema: the averaged parameters, or else the last ones.
+
+    Returns:
+        The model without its parameters, the parameters, the run's configuration, and its records' description.
+
+    Raises:
+        UserError: it is not a checkpoint, or does not hold the parameters that its configuration describes.
+    """
+    workdir, step = find(checkpoint)
+    config, records = read_description(workdir)
+    try:
+        graphdef, params = abstract_model(config, RecordSpec.from_json(records["spec"]))
+    except (TypeError, AttributeError, KeyError) as error:
+        raise UserError(f"{workdir / CONFIG_FILE} is of another version of mvgen: {_first_line(error)}") from error
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    target = {
+        "ema" if ema else "params": jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), params
+        )
+    }
+    folder = workdir / FOLDER / str(step) / "state"
+    _check(folder, target, partial=True)
+    restore = ocp.args.PyTreeRestore(
+        item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=True
+    )
+    try:
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+            (restored,) = reader.restore(folder, args=restore).values()
+    except Exception as error:  # damaged files raise whatever the storage library has
+        raise UserError(f"the checkpoint {folder.parent} cannot be read: {_first_line(error)}") from error
+    return graphdef, restored, config, records
+
+
+def is_run(name: str) -> bool:
+    """Whether a name is the working folder of a run, or one of its checkpoints: not whether it holds one yet."""
+    given = Path(name).absolute()
+    workdir = given.parent.parent if given.parent.name == FOLDER else given
+    return (workdir / CONFIG_FILE).is_file() and (workdir / RECORDS_FILE).is_file()
+
+
+def trained_params(checkpoint: str, wanted: Params, spec: RecordSpec) -> Params:
+    """Averaged parameters of another run to start from, in host memory.
+
+    Args:
+        checkpoint: as for :func:`load_params`.
+        wanted: the new run's parameters, or their shapes.
+        spec: of the new run's records.
+
+    Raises:
+        UserError: it is not a checkpoint, its model is another (each mismatch is named), or its tokens are of another
+            codec.
+    """
+    _, params, _, records = load_params(checkpoint)
+    codec = records["spec"].get("codec")
+    if codec != spec.codec:
+        raise UserError(f"{checkpoint} was trained on tokens of the codec {codec}, these records hold {spec.codec}'s")
+    wrong = _mismatches(_shapes(params), _shapes(wanted))
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UserError(f"the model in {checkpoint} is another: {'; '.join(wrong[:3])}{more}")
+    return jax.device_get(params)
+
+
+def first_origin(init_from: str) -> str:
+    """What a run that starts from other runs began with in the end: a MusicGen's name, "" for random numbers, or the
+    name of a run that is no longer there."""
+    seen = set()
+    while init_from and init_from not in seen and is_run(init_from):
+        seen.add(init_from)
+        init_from = read_description(find(init_from)[0])[0].get("init_from") or ""
+    return init_from
+
+
+def load_model(checkpoint: str | os.PathLike[str], ema: bool = True) -> tuple[MVGen, ConfigDict, RecordSpec]:
+    """The model of a checkpoint; see :func:`load_params`."""
+    graphdef, params, config, records = load_params(checkpoint, ema)
+    return nnx.merge(graphdef, params), config, RecordSpec.from_json(records["spec"])
+
+
+def check_same_model(workdir: Path, config: ConfigDict, records: dict[str, Any]) -> None:
+    """Refuses to go on with another model, other records or another seed than the folder's run began with.
+
+    Raises:
+        UserError: names the first field that differs.
+    """
+    before, records_before = read_description(workdir)
+    pairs = [("config.seed", before.seed, config.seed)]
+    pairs += [("config.init_from", before.get("init_from") or "", config.init_from)]
+    # A field that was not there yet had its default.
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(MVGenConfig)
+        if field.default is not dataclasses.MISSING
+    }
+    old, new = (defaults | model.to_dict() for model in (before.model, config.model))
+    pairs += [(f"config.model.{name}", old.get(name), new.get(name)) for name in sorted({*old, *new})]
+    old, new = records_before["spec"], RecordSpec.from_json(records["spec"]).to_json()
+    pairs += [(f"the records' {name}", old.get(name), new.get(name)) for name in sorted({*old, *new})]
+    for name, was, now in pairs:
+        if was != now:
+            raise UserError(f"{workdir} holds a run with {name} = {was!r}, now it is {now!r}; use another --workdir")
+
+
+def _as_dict(state: TrainState) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in ("step", "skipped", "params", "ema", "opt_state")}
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    return {sharding.path_name(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _mismatches(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> list[str]:
+    wrong = [f"{name} is missing" for name in wanted if name not in found]
+    wrong += [f"{name} is unknown" for name in found if name not in wanted]
+    differ = [name for name in wanted if name in found and found[name] != wanted[name]]
+    return wrong + [f"{name} is {found[name]}, not {wanted[name]}" for name in differ]
+
+
+def _check(folder: Path, target: dict[str, Any], partial: bool = False) -> None:
+    """Compares names and shapes in a checkpoint with those wanted; the storage library pads and drops silently."""
+    try:
+        held = ocp.PyTreeCheckpointHandler().metadata(epath.Path(folder)).tree
+    except Exception as error:  # damaged files raise whatever the storage library has
+        raise UserError(f"{folder.parent} is not a readable checkpoint: {_first_line(error)}") from error
+    found = _shapes({name: held[name] for name in target if name in held} if partial else held)
+    wrong = _mismatches(found, _shapes(target))
+    if wrong:
+        # A parameter that differs does so in its average and its moments as well: once is enough.
+        wrong = [words for words in wrong if words.startswith("params/")] or wrong
+        raise UserError(f"{folder.parent} does not fit this model: {'; '.join(wrong)}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,354 @@
+"""The one loss with three weights: align, music, video."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from mvgen import clock
+from mvgen.data import augment
+from mvgen.models import delay, flow_matching
+from mvgen.models.denoiser import stretch
+from mvgen.models.mvgen import MVGen
+from mvgen.models.patches import patchify, scaled
+from mvgen.models.positions import own_latents
+from mvgen.models.sketch import COARSER
+
+NEAR_SHIFT = 1  # frames: a shift this small is no negative, since neighbouring frames look alike
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Weights and settings of the loss; fields are described in ``configs/base.py``."""
+
+    align: float
+    music: float
+    prior: float
+    video: float
+    sketch: float
+    max_shift_seconds: float
+    match_examples: int
+    video_examples: int
+    video_stretches: int
+    music_from: int
+    video_from: int
+    encoder_until: int
+    condition_dropout: float
+    wrong_past: float
+    shift: int
+    colour: float
+    shifts: float = 1.0
+    moments: float = 1.0
+    match: float = 0.25
+
+    @classmethod
+    def from_config(cls, config: Any) -> LossConfig:
+        """From ``config.loss`` and ``config.augment``."""
+        fields = {**config.loss.to_dict(), **config.augment.to_dict()}
+        return cls(**{**fields, "prior": fields["prior"] * fields["music"]})
+
+    def phases(self) -> list[Phase]:
+        """What is learned when, in order; the first phase begins at step 0.
+
+        Only where there is something to learn before it does a part wait; the encoder, and the sketch with it, is left
+        behind only when something else learns on.
+        """
+        waits = {
+            "decoder": self.music_from if self.music and (self.align or self.prior) else 0,
+            "denoiser": self.video_from if self.video and (self.align or self.music or self.sketch) else 0,
+        }
+        learners = [first for part, first in waits.items() if (self.music if part == "decoder" else self.video)]
+        left = self.encoder_until if self.align and learners else 0
+        if left and not self.prior:
+            left = max(left, min(learners))
+        weights = {"prior": self.prior, "decoder": self.music, "sketch": self.sketch, "denoiser": self.video}
+        phases = []
+        for begins in sorted({0, left, *waits.values()}):
+            idle = {part for part, weight in weights.items() if not weight}
+            idle |= {part for part, first in waits.items() if begins < first}
+            # The sketch reads off the latents what it can long before; it has nothing more to learn of the same ones.
+            idle |= {"encoder", "sketch"} if left and begins >= left else set()
+            loss = dataclasses.replace(
+                self,
+                align=0.0 if "encoder" in idle else self.align,
+                music=0.0 if "decoder" in idle else self.music,
+                video=0.0 if "denoiser" in idle else self.video,
+                sketch=0.0 if "sketch" in idle else self.sketch,
+            )
+            phases.append(Phase(begins, loss, frozenset(idle)))
+        return phases
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A stretch of training: the first step of it (from 0), its loss, and the parts of the model that do not learn."""
+
+    begins: int
+    loss: LossConfig
+    idle: frozenset[str]
+
+
+def contrast(video: Float[Array, "batch time latent"], audio: Array, scale: Array) -> tuple[Array, Array]:
+    """Contrastive loss over clips (InfoNCE both ways, van den Oord et al. 2018), and the share found at rank 1.
+
+    A pair's similarity is the mean over time of the dot products of latents at the same moment, so that it is
+    coordination in time that is compared, not a summary of each clip.
+    """
+    similarity = jnp.einsum("itd,jtd->ij", video, audio) / video.shape[1]
+    labels = jnp.arange(similarity.shape[0])
+    logits = scale * similarity
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    loss += optax.softmax_cross_entropy_with_integer_labels(logits.T, labels)
+    return loss.mean() / 2, jnp.mean(jnp.argmax(similarity, axis=1) == labels)
+
+
+def shift_similarities(
+    video: Float[Array, "batch time latent"], audio: Array, reach: int
+) -> Float[Array, "batch shifts"]:
+    """Mean dot product of video at ``t`` with audio at ``t + s`` for ``s = -reach .. reach`` frames, where both are."""
+    time = video.shape[1]
+    table = jnp.einsum("btd,bud->btu", video, audio)
+    shifts = jnp.arange(-reach, reach + 1)
+    partner = jnp.arange(time)[None, :] + shifts[:, None]
+    inside = (partner >= 0) & (partner < time)
+    rows = jnp.arange(time)[None, :]
+    values = jnp.where(inside, table[:, rows, jnp.clip(partner, 0, time - 1)], 0.0)
+    return values.sum(-1) / inside.sum(-1)
+
+
+def contrast_shifts(video: Array, audio: Array, scale: Array, reach: int) -> tuple[Array, Array]:
+    """Contrastive loss over time shifts inside a clip, and the share of clips whose best shift is within one frame."""
+    similarity = shift_similarities(video, audio, reach)
+    shifts = jnp.arange(-reach, reach + 1)
+    ambiguous = (jnp.abs(shifts) <= NEAR_SHIFT) & (shifts != 0)
+    logits = jnp.where(ambiguous, -jnp.inf, scale * similarity)
+    labels = jnp.full(video.shape[0], reach)
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    return loss, jnp.mean(jnp.abs(shifts[jnp.argmax(similarity, axis=1)]) <= NEAR_SHIFT)
+
+
+def contrast_moments(video: Array, audio: Array, scale: Array) -> tuple[Array, Array]:
+    """Contrastive loss over the moments of a clip (InfoNCE both ways), and the share found within one frame.
+
+    Every frame is to find its own sound among all the sounds of the same clip, and every sound its frame. Rhythm alone
+    does not tell them apart: it takes what is played, so it is here that both towers learn which key sounds how.
+    """
+    time = video.shape[1]
+    similarity = jnp.einsum("btd,bud->btu", video, audio)
+    apart = jnp.abs(jnp.arange(time)[:, None] - jnp.arange(time)[None, :])
+    ambiguous = (apart <= NEAR_SHIFT) & (apart != 0)
+    logits = jnp.where(ambiguous, -jnp.inf, scale * similarity)
+    labels = jnp.broadcast_to(jnp.arange(time), similarity.shape[:2])
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    loss += optax.softmax_cross_entropy_with_integer_labels(logits.swapaxes(1, 2), labels).mean()
+    return loss / 2, jnp.mean(jnp.abs(jnp.argmax(similarity, axis=2) - labels) <= NEAR_SHIFT)
+
+
+def match_loss(model: MVGen, video: Array, audio: Array, key: jax.Array, reach: int) -> tuple[Array, Array]:
+    """Cross-attention tells pairs that belong together from the next clip's sound or the same sound moved in time.
+
+    A third of the examples each; per frame binary cross-entropy. Returns the loss and the accuracy (chance 2/3).
+    """
+    batch, tokens, _ = audio.shape
+    kinds, moves = jax.random.split(key)
+    kind = jax.random.randint(kinds, (batch,), 0, 3)
+    limit = min(reach, clock.frames_of(tokens) // 2)
+    move = jax.random.randint(moves, (batch,), limit // 4 + 1, limit + 1) * clock.TOKENS_PER_FRAME
+    moved = jax.vmap(lambda sound, by: jnp.roll(sound, by, axis=0))(audio, move)
+    other = jnp.roll(audio, 1, axis=0)
+    choice = kind[:, None, None]
+    heard = jnp.where(choice == 0, audio, jnp.where(choice == 1, moved, other))
+    logits = model.encoder.match(video, heard)
+    truth = jnp.broadcast_to((kind == 0)[:, None], logits.shape)
+    loss = optax.sigmoid_binary_cross_entropy(logits, truth.astype(jnp.float32)).mean()
+    return loss, jnp.mean((logits.mean(1) > 0) == (kind == 0))
+
+
+def with_wrong_past(
+    tokens: Int[Array, "batch tokens codebooks"], pad: int, key: jax.Array, share: float
+) -> tuple[Int[Array, "batch columns codebooks"], Bool[Array, "batch columns"]]:
+    """The delayed grid, in a share of the examples with a wrong beginning, and which of its columns are right.
+
+    A decoder that only ever sees the true past trusts it more than the picture. When it has once played a wrong key, it
+    goes on with it. Here the columns up to a random one come from another time of the same example: other notes in the
+    same timbre, as a wrong past of its own would be. What follows teaches it to come back to what it sees. The aim is
+    scheduled sampling's (Bengio et al. 2015), at no cost.
+    """
+    batch, count = tokens.shape[:2]
+    chosen, until, by = jax.random.split(key, 3)
+    grid = delay.delay(tokens, pad)
+    columns = grid.shape[1]
+    until = jax.random.randint(until, (batch, 1), 1, max(columns - count // 6, 2))
+    until = jnp.where(jax.random.bernoulli(chosen, share, (batch, 1)), until, 0)
+    moved = jax.vmap(lambda row, by: jnp.roll(row, by, axis=0))(
+        tokens, jax.random.randint(by, (batch,), count // 12, max(count - count // 12, count // 12 + 1))
+    )
+    right = (jnp.arange(columns) > until) | (until == 0)
+    return jnp.where(right[..., None], grid, delay.delay(moved, pad)), right
+
+
+def music_losses(
+    model: MVGen,
+    tokens: Int[Array, "batch tokens codebooks"],
+    video: Array,
+    keep: Array,
+    parts: Collection[str] = ("prior", "music"),
+    wrong_past: tuple[Array, Array] | None = None,
+) -> dict[str, Array]:
+    """Cross-entropies (nats a token) of the delayed tokens.
+
+    ``prior``: of each frame's prior alone, which sees no token before; ``music``: given those too. Only ``parts``, and
+    no ``prior`` where the model has none. ``wrong_past``: as :func:`with_wrong_past` gives it, for ``music``.
+    """
+    decoder = model.decoder
+    grid = delay.delay(tokens, decoder.pad)
+    condition = decoder.conditioned(decoder.withheld(video, keep))
+    targets = grid[:, 1:]
+    real = targets != decoder.pad
+
+    def cross_entropy(scores: Array, real: Array) -> Array:
+        losses = optax.softmax_cross_entropy_with_integer_labels(scores, jnp.where(real, targets, 0))
+        return jnp.sum(losses * real) / jnp.sum(real)
+
+    losses = {}
+    if "prior" in parts and condition.prior is not None:
+        losses["prior"] = cross_entropy(condition.prior, real)
+    if "music" in parts:
+        heard, taught = (grid, None) if wrong_past is None else wrong_past
+        scores = decoder.scores(heard[:, :-1], condition)
+        losses["music"] = cross_entropy(scores, real if taught is None else real & taught[:, 1:, None])
+    return losses
+
+
+def video_loss(
+    model: MVGen,
+    frames: UInt8[Array, "batch time height width 3"],
+    audio: Float[Array, "batch tokens dim"],
+    key: jax.Array,
+    dropout: float,
+    recolouring: Callable[[Array], Array],
+    stretches: int = 1,
+) -> Array:
+    """Flow-matching loss on so many stretches of ``denoiser_frames`` frames of each example, drawn anywhere in it.
+
+    The given image is any frame of the window; in half the examples the stretch's first frame is known (almost clean),
+    so that generation can go on from where the last stretch ended. ``recolouring`` augments the clip's patches.
+    """
+    config = model.config
+    time = frames.shape[1]
+    length = min(config.denoiser_frames, time)
+    keys = jax.random.split(key, 8)
+
+    def values(frames: Array) -> Array:
+        return recolouring(scaled(patchify(frames, config.denoiser_patch)))
+
+    frames, audio = (jnp.concatenate([x] * stretches) for x in (frames, audio))
+    batch = len(frames)
+    start = jax.random.randint(keys[0], (batch,), 0, time - length + 1)
+    cut = jax.vmap(partial(jax.lax.dynamic_slice_in_dim, axis=0), (0, 0, None))
+    clean = values(cut(frames, start, length))
+    moment = jax.random.randint(keys[1], (batch,), 0, time)
+    given = values(frames[jnp.arange(batch), moment][:, None])
+    known = (jax.random.uniform(keys[2], (batch, 1)) < 0.5) & (jnp.arange(length) == 0)
+    level = jnp.broadcast_to(flow_matching.draw_levels(keys[3], (batch, 1)), (batch, length))
+    level = jnp.where(known, jax.random.uniform(keys[4], (batch, 1), minval=0.7, maxval=1.0), level)
+    noisy = flow_matching.mix(clean, jax.random.normal(keys[5], clean.shape), level)
+    keep_image = jax.random.uniform(keys[6], (batch,)) >= dropout
+    keep_sound = jax.random.uniform(keys[7], (batch,)) >= dropout
+    image = jnp.where(keep_image[:, None, None], given[:, 0], 0.0)
+    audio = model.denoiser.withheld(audio, keep_sound)
+    heard = stretch(audio, start, length, config.attention_window)
+    # The sketch learns by itself (`sketch_loss`); here it is taken as it is.
+    sketch = jax.lax.stop_gradient(model.sketch.change(heard.own_audio, own_latents(audio)[jnp.arange(batch), moment]))
+    predicted = model.denoiser(noisy, level, image, sketch, *heard)
+    return flow_matching.loss(predicted, clean, 1.0 - known.astype(jnp.float32))
+
+
+def sketch_loss(
+    model: MVGen, frames: UInt8[Array, "batch time height width 3"], audio: Float[Array, "batch tokens dim"]
+) -> Array:
+    """Mean squared error of the sketch, in units of ``CHANGE``, over all frames of the window."""
+    drawn = model.sketch(own_latents(audio))
+    coarse = scaled(frames).reshape(*frames.shape[:2], drawn.shape[2], COARSER, drawn.shape[3], COARSER, 3).mean((3, 5))
+    return jnp.mean((drawn - (coarse - coarse.mean(axis=1, keepdims=True))) ** 2) / flow_matching.CHANGE**2
+
+
+def total_loss(
+    model: MVGen, batch: dict[str, Array], key: jax.Array, config: LossConfig, *, train: bool = True
+) -> tuple[Array, dict[str, Array]]:
+    """The joint loss and its parts.
+
+    Args:
+        model: the model.
+        batch: ``frames`` uint8 ``[batch, time, height, width, 3]``, ``tokens`` int ``[batch, 2 time, codebooks]``, and
+            ``flow`` ``[batch, time, h, w, 2]`` and ``semantic`` ``[batch, time, dim]`` where the records hold them.
+        key: randomness of this step.
+        config: weights and settings; a zero weight leaves that part out.
+        train: with augmentation and withheld conditions, or (False) without, for evaluation.
+
+    Returns:
+        The loss and a dict of scalars.
+    """
+    keys = jax.random.split(key, 4)
+    tokens = batch["tokens"].astype(jnp.int32)
+    frames = batch["frames"]
+    shift_key, colour_key = jax.random.split(keys[0])
+    if train and config.shift:
+        frames = augment.shifted(frames, shift_key, config.shift)
+
+    def recolouring(patches: Array) -> Array:
+        return augment.recoloured(patches, colour_key, config.colour) if train and config.colour else patches
+
+    dropout = config.condition_dropout if train else 0.0
+    total = jnp.zeros(())
+    metrics: dict[str, Array] = {}
+    video = audio = None
+    if config.align or config.music or config.prior:
+        video = model.video_latents({**batch, "frames": frames}, recolouring)
+    if config.align or config.video or config.sketch:
+        audio = model.audio_latents(tokens)
+    if config.align:
+        assert video is not None and audio is not None
+        z_video = model.encoder.coordinates(video, "video")
+        z_audio = model.encoder.coordinates(audio, "audio")
+        scale = jnp.exp(jnp.minimum(model.encoder.log_scale[...], jnp.log(100.0)))
+        reach = min(round(config.max_shift_seconds * clock.FRAME_RATE), frames.shape[1] // 2)
+        clips, metrics["clip_accuracy"] = contrast(z_video, z_audio, scale)
+        shifts, metrics["shift_accuracy"] = contrast_shifts(z_video, z_audio, scale, reach)
+        some = config.match_examples or len(frames)
+        match = jnp.zeros(())
+        if config.match:
+            match, metrics["match_accuracy"] = match_loss(model, video[:some], audio[:some], keys[1], reach)
+        moments, metrics["moment_accuracy"] = contrast_moments(z_video, z_audio, scale)
+        metrics["align"] = clips + config.shifts * shifts + config.moments * moments + config.match * match
+        total += config.align * metrics["align"]
+    if config.music or config.prior:
+        assert video is not None
+        keep = jax.random.uniform(keys[2], (tokens.shape[0],)) >= dropout
+        past = None
+        if train and config.music and config.wrong_past:
+            past = with_wrong_past(tokens, model.decoder.pad, jax.random.fold_in(keys[2], 1), config.wrong_past)
+        asked = [part for part in ("prior", "music") if getattr(config, part)]
+        parts = music_losses(model, tokens, video, keep, asked, past)
+        metrics |= parts
+        total += sum((getattr(config, part) * value for part, value in parts.items()), jnp.zeros(()))
+    if config.video:
+        assert audio is not None
+        some = config.video_examples or len(frames)
+        metrics["video"] = video_loss(
+            model, frames[:some], audio[:some], keys[3], dropout, recolouring, config.video_stretches
+        )
+        total += config.video * metrics["video"]
+    if config.sketch:
+        assert audio is not None
+        metrics["sketch"] = sketch_loss(model, frames, audio)
+        total += config.sketch * metrics["sketch"]
+    metrics["loss"] = total
+    return total, metrics

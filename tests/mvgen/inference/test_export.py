@@ -1,0 +1,170 @@
+"""Tests of mvgen.export: what is written loads back equal, and bad input is answered by one clear line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import load_file, save_file
+
+from mvgen.errors import UserError
+from mvgen.inference import export
+from mvgen.interop.musicgen import load_musicgen
+from mvgen.interop.musicgen_folder import Origin
+from mvgen.training import checkpoint, step
+from mvgen.training.step import TrainState
+from tests.mvgen.synthetic import SPEC, tiny
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a checkpoint of the tiny MVGen: random parameters, and an average that differs."""
+    folder = tmp_path_factory.mktemp("run")
+    config = tiny("")
+    _, shapes = step.abstract_model(config, SPEC)
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), shapes)
+    checkpoint.write_description(folder, config, {"spec": SPEC.to_json(), "made_by": {"codec": "encodec_tiny"}})
+    saved = checkpoint.Checkpoints(folder)
+    saved.save(3, TrainState(jnp.int32(3), jnp.int32(0), params, jax.tree.map(lambda x: 2 * x, params), ()), {})
+    saved.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its export, by the command."""
+    out = tmp_path_factory.mktemp("out") / "model"
+    assert export.command(["--checkpoint", str(workdir), "--format", "safetensors", "--out", str(out)]) == 0
+    return out
+
+
+def parameters(model: nnx.Module) -> dict:
+    """Parameters as a nested dict."""
+    return nnx.to_pure_dict(nnx.state(model, nnx.Param))
+
+
+def test_an_export_loads_back_equal(workdir: Path, exported: Path) -> None:
+    model, config, spec = export.load_safetensors(exported)
+    expected, run_config, run_spec = checkpoint.load_model(workdir)
+    assert config == run_config and spec == run_spec == SPEC
+    jax.tree.map(np.testing.assert_array_equal, parameters(model), parameters(expected))
+    assert sorted(path.name for path in exported.iterdir()) == ["config.json", "model.safetensors", "records.json"]
+    assert json.loads((exported / "records.json").read_text())["made_by"] == {"codec": "encodec_tiny"}
+    tensors = load_file(exported / "model.safetensors")
+    kernel = parameters(expected)["decoder"]["layers"][0]["attention"]["q"]["kernel"]
+    np.testing.assert_array_equal(tensors["decoder.layers.0.attention.q.kernel"], kernel)
+    assert all(tensor.dtype == np.float32 for tensor in tensors.values())
+
+
+def test_the_last_parameters_instead_of_the_average(workdir: Path, exported: Path, tmp_path: Path) -> None:
+    last = load_file(export.export_safetensors(workdir, tmp_path / "last", ema=False) / "model.safetensors")
+    for name, tensor in load_file(exported / "model.safetensors").items():
+        np.testing.assert_array_equal(tensor, 2 * last[name])
+
+
+def test_bad_input_is_one_clear_line_and_leaves_nothing(workdir: Path, exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a checkpoint"):
+        export.export_safetensors(tmp_path, tmp_path / "out")
+    with pytest.raises(UserError, match="is there already"):
+        export.export_safetensors(workdir, exported)
+    with pytest.raises(UserError, match="--format stablehlo is not there yet"):
+        export.command(["--checkpoint", str(workdir), "--format", "stablehlo", "--out", str(tmp_path / "out")])
+    beyond = (
+        "no frame-locked addition and no frame prior and no recent moments and no bias of cross-attention by time"
+        " and no window"
+    )
+    with pytest.raises(UserError, match=beyond):
+        export.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        export.export_safetensors(workdir, tmp_path / "file" / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_export_that_is_not_whole_is_named(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not an export"):
+        export.load_safetensors(tmp_path)
+    copy = Path(shutil.copytree(exported, tmp_path / "copy"))
+    tensors = load_file(copy / "model.safetensors")
+    tensors["extra"] = tensors.pop("decoder.no_video")
+    save_file(tensors, copy / "model.safetensors")
+    with pytest.raises(UserError, match="missing, unknown or of another shape: decoder.no_video, extra"):
+        export.load_safetensors(copy)
+    (copy / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="cannot be read"):
+        export.load_safetensors(copy)
+
+
+def musicgen_like(folder: Path, start: str, text_width: int = 0) -> Path:
+    """A checkpoint whose token decoder is of MusicGen's own form, wider than its towers."""
+    folder.mkdir()
+    config = tiny("")
+    with config.unlocked():
+        config.init_from = start
+        config.model.update(decoder_width=24, decoder_heads=3, decoder_hidden=40, text_width=text_width)
+        config.model.update(cross_positions="none", cross_window=0.0)
+    config.model.frame_locked = config.model.frame_prior = False
+    config.model.recent_moments = 0
+    _, shapes = step.abstract_model(config, SPEC)
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape) * 0.3, x.dtype), shapes)
+    checkpoint.write_description(folder, config, {"spec": SPEC.to_json()})
+    saved = checkpoint.Checkpoints(folder)
+    saved.save(1, TrainState(jnp.int32(1), jnp.int32(0), params, params, ()), {})
+    saved.close()
+    return folder
+
+
+def test_transformers_loads_a_musicgen_export_and_computes_the_same(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    workdir = musicgen_like(tmp_path / "run", "facebook/musicgen-small")
+    out = tmp_path / "out"
+    assert export.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(out)]) == 0
+    theirs, loading = transformers.MusicgenForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not any(loading.values())  # nothing missing, unexpected or of another shape
+    model, _, _ = checkpoint.load_model(workdir)
+    rng = np.random.default_rng(0)
+    latents = rng.normal(size=(2, 6, 16)).astype(np.float32)
+    columns = rng.integers(0, 65, (2, 9, 4))
+    ours = np.asarray(nnx.jit(lambda decoder, *given: decoder(*given))(model.decoder, columns, latents))
+    apart = load_file(out / "conditioning.safetensors")
+    condition = torch.from_numpy(latents @ apart["condition.kernel"] + apart["condition.bias"])
+    rows = torch.from_numpy(columns.transpose(0, 2, 1).reshape(-1, 9))
+    with torch.no_grad():
+        logits = theirs(input_ids=rows, encoder_hidden_states=condition).logits.numpy()
+    logits = logits.reshape(2, 4, 9, 64).transpose(0, 2, 1, 3)
+    np.testing.assert_allclose(ours, logits, rtol=1e-4, atol=1e-4 * np.abs(logits).max())
+    card = (out / "README.md").read_text()
+    assert card.startswith("---\nlicense: cc-by-nc-4.0\n") and "facebook/musicgen-small" in card
+    # And back: what we wrote is what we read.
+    back = load_musicgen(out).decoder
+    jax.tree.map(np.testing.assert_array_equal, parameters(back)["layers"], parameters(model)["decoder"]["layers"])
+
+
+def test_what_a_musicgen_cannot_hold_is_left_out_only_when_asked(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")]
+    assert export.command([*words, "--drop", "--licence", "CC0-1.0"]) == 0
+    said = (
+        "frame-locked addition, frame prior, recent moments, bias of cross-attention by time, window of cross-attention"
+    )
+    assert said in capsys.readouterr().err
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert said in card and card.startswith("---\nlicense: cc0-1.0\n") and "random weights" in card
+
+
+def test_a_licence_that_is_known_cannot_be_said_away(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\ntags: [a]\nlicense: CC-BY-NC-4.0\n---\n# A model\n")
+    assert Origin.of(str(tmp_path), "encodec_tiny").licence == "cc-by-nc-4.0"
+    assert Origin.of("", "encodec_tiny").licence == "unknown"
+    with pytest.raises(UserError, match="whose licence is cc-by-nc-4.0"):
+        Origin.of(str(tmp_path), "encodec_tiny", "mit")

@@ -1,0 +1,217 @@
+"""The loss and its parts, against hand-computed cases."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from configs.base import get_config
+from mvgen.models import delay
+from mvgen.training import losses
+from mvgen.training.losses import LossConfig
+from tests.mvgen.models.small import SMALL, small_batch, small_model
+
+CONFIG = LossConfig.from_config(get_config())
+# What runs once is not worth optimising: half the time to compile.
+quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def _unit(key, shape):
+    z = jax.random.normal(key, shape)
+    return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+
+
+def test_contrast_is_low_for_pairs_and_log_n_for_nothing():
+    z = _unit(jax.random.key(0), (6, 20, 8))
+    loss, accuracy = losses.contrast(z, z, jnp.array(50.0))
+    assert loss < 1e-3 and accuracy == 1
+    same = jnp.broadcast_to(z[:1], z.shape)
+    np.testing.assert_allclose(losses.contrast(same, same, jnp.array(50.0))[0], np.log(6), rtol=1e-5)
+
+
+def test_shift_similarities_against_a_plain_loop():
+    video, audio = _unit(jax.random.key(1), (2, 3, 12, 5))
+    values = np.asarray(losses.shift_similarities(video, audio, 4))
+    for b in range(3):
+        for number, shift in enumerate(range(-4, 5)):
+            pairs = [(t, t + shift) for t in range(12) if 0 <= t + shift < 12]
+            expected = np.mean([np.dot(video[b, t], audio[b, u]) for t, u in pairs])
+            np.testing.assert_allclose(values[b, number], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("moved", [-3, 0, 3])
+def test_shift_contrast_finds_a_known_shift(moved):
+    z = _unit(jax.random.key(2), (4, 40, 8))
+    loss, accuracy = losses.contrast_shifts(z, jnp.roll(z, moved, axis=1), jnp.array(50.0), 6)
+    assert (accuracy == 1 and loss < 0.01) if moved == 0 else (accuracy == 0 and loss > 1)
+
+
+def test_moments_are_told_apart_by_what_sounds_then():
+    z = _unit(jax.random.key(3), (4, 30, 8))
+    loss, accuracy = losses.contrast_moments(z, z, jnp.array(50.0))
+    assert loss < 0.2 and accuracy == 1
+    # Where every moment is alike, all but the two neighbours (one at either end) remain to guess among.
+    same = jnp.broadcast_to(z[:, :1], z.shape)
+    choices = np.array([29] + [28] * 28 + [29])
+    guessed, _ = losses.contrast_moments(same, same, jnp.array(50.0))
+    np.testing.assert_allclose(guessed, np.log(choices).mean(), rtol=1e-5)
+    # A sound two frames late is not the frame's own.
+    late, found = losses.contrast_moments(z, jnp.roll(z, 2, axis=1), jnp.array(50.0))
+    assert late > 10 and found == 0
+
+
+def test_phases_begin_music_and_video_and_leave_the_encoder():
+    config = dataclasses.replace(CONFIG, music_from=20, video_from=30, encoder_until=25)
+    told = [(p.begins, p.loss.align > 0, p.loss.music > 0, p.loss.video > 0, set(p.idle)) for p in config.phases()]
+    assert told == [
+        (0, True, False, False, {"decoder", "denoiser"}),
+        (20, True, True, False, {"denoiser"}),
+        (25, False, True, False, {"encoder", "sketch", "denoiser"}),
+        (30, False, True, True, {"encoder", "sketch"}),
+    ]
+    assert all(phase.loss.prior == config.prior for phase in config.phases())
+    assert [phase.loss.sketch for phase in config.phases()] == [config.sketch, config.sketch, 0, 0]
+    (only,) = dataclasses.replace(config, music_from=0, video_from=0, encoder_until=0).phases()
+    assert only.begins == 0 and not only.idle and only.loss.align and only.loss.music and only.loss.video
+
+
+def test_nothing_waits_where_there_is_nothing_to_learn_before():
+    config = dataclasses.replace(CONFIG, music_from=20, video_from=30, encoder_until=25, align=0.0, prior=0.0)
+    (only,) = dataclasses.replace(config, music=0.0, sketch=0.0).phases()
+    assert only.begins == 0 and only.loss.video > 0 and only.idle == {"prior", "decoder", "sketch"}
+    (only,) = dataclasses.replace(config, video=0.0, sketch=0.0).phases()
+    assert only.begins == 0 and only.loss.music > 0 and only.idle == {"prior", "sketch", "denoiser"}
+    config = dataclasses.replace(config, align=1.0, music=0.0)  # the encoder goes on until the denoiser begins
+    assert [(phase.begins, "encoder" in phase.idle) for phase in config.phases()] == [(0, False), (30, True)]
+
+
+def test_the_priors_weight_is_a_share_of_the_musics():
+    config = get_config()
+    config.loss.music, config.loss.prior = 0.5, 3.0
+    assert LossConfig.from_config(config).prior == 1.5
+
+
+def test_music_losses_of_even_odds_are_log_of_entries():
+    model = small_model()
+    for head in [*model.decoder.heads, *model.decoder.prior.heads]:
+        head.kernel[...] = jnp.zeros_like(head.kernel[...])
+    latents = jnp.zeros((3, 10, model.config.width))
+    tokens, keep = jnp.asarray(small_batch()["tokens"]), jnp.ones(3, bool)
+    found = losses.music_losses(model, tokens, latents, keep)
+    assert found.keys() == {"prior", "music"}
+    np.testing.assert_allclose(list(found.values()), np.log(24), rtol=1e-5)
+    assert losses.music_losses(model, tokens, latents, keep, ["music"]).keys() == {"music"}
+    assert losses.music_losses(small_model(frame_prior=False), tokens, latents, keep).keys() == {"music"}
+
+
+@pytest.mark.parametrize(
+    ("left_out", "idle"),
+    [
+        ({"align": 0.0, "video": 0.0}, ("project_video", "denoiser")),
+        ({"music": 0.0, "prior": 0.0, "sketch": 0.0}, ("decoder", "sketch")),
+    ],
+)
+def test_a_zero_weight_leaves_its_part_out(left_out, idle):
+    graph, state = nnx.split(small_model())
+    config = dataclasses.replace(CONFIG, **left_out)
+
+    def loss(state):
+        return losses.total_loss(nnx.merge(graph, state), small_batch(), jax.random.key(0), config)
+
+    gradients, metrics = quick_jit(jax.grad(loss, has_aux=True))(state)
+    assert not left_out.keys() & metrics.keys()
+    sizes = {
+        jax.tree_util.keystr(path): float(jnp.abs(leaf).max())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(gradients)
+    }
+    for part in ("project_video", "decoder", "denoiser", "sketch"):
+        assert any(size > 0 for path, size in sizes.items() if part in path) == (part not in idle)
+
+
+def test_contrasts_inside_a_clip_have_weights_of_their_own():
+    model, batch = small_model(), small_batch(batch=2, frames=6)
+    config = dataclasses.replace(CONFIG, music=0.0, prior=0.0, video=0.0, sketch=0.0)
+
+    graph, state = nnx.split(model)
+
+    @quick_jit
+    def align(state):
+        def of(**weights: float):
+            given = dataclasses.replace(config, **weights)
+            model = nnx.merge(graph, state)
+            return losses.total_loss(model, batch, jax.random.key(0), given, train=False)[1]["align"]
+
+        return of(), of(shifts=0.0), of(shifts=0.0, moments=0.0), of(shifts=0.5, moments=0.5)
+
+    whole, without_shifts, neither, halves = map(float, align(state))
+    assert whole > without_shifts > neither > 0
+    np.testing.assert_allclose(halves, (whole + neither) / 2, rtol=1e-5)
+
+
+def test_the_whole_loss_is_finite_and_moves_every_part():
+    graph, state = nnx.split(small_model())
+
+    def loss(state):
+        return losses.total_loss(nnx.merge(graph, state), small_batch(), jax.random.key(0), CONFIG)[0]
+
+    gradients = quick_jit(jax.grad(loss))(state)
+    for part in ("encoder", "decoder", "sketch", "denoiser"):
+        assert any(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradients[part]))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradients))
+
+
+def test_a_wrong_past_is_of_another_time_and_ends_before_what_is_taught():
+    tokens = jnp.asarray(small_batch(batch=32, frames=24)["tokens"]).astype(jnp.int32)
+    pad = small_model().decoder.pad
+    grid = np.asarray(delay.delay(tokens, pad))
+    same, right = losses.with_wrong_past(tokens, pad, jax.random.key(0), 0.0)
+    np.testing.assert_array_equal(same, grid)
+    assert right.all()
+    heard, right = map(np.asarray, losses.with_wrong_past(tokens, pad, jax.random.key(0), 1.0))
+    np.testing.assert_array_equal(heard[right], grid[right])
+    for example in range(len(tokens)):
+        wrong = int((~right[example]).sum())
+        assert 2 <= wrong <= grid.shape[1] - tokens.shape[1] // 6 and not right[example, :wrong].any()
+        moved = [
+            by
+            for by in range(tokens.shape[1])
+            if (np.asarray(delay.delay(jnp.roll(tokens[example], by, axis=0)[None], pad))[0, :wrong]
+                == heard[example, :wrong]).all()
+        ]  # fmt: skip
+        assert moved and (wrong < 8 or 0 not in moved)
+    some = np.asarray(losses.with_wrong_past(tokens, pad, jax.random.key(1), 0.5)[1])
+    assert 4 <= (~some).any(axis=1).sum() <= 28
+
+
+def test_tokens_of_a_wrong_past_are_not_taught():
+    graph, state = nnx.split(small_model())
+    batch = small_batch(frames=24)
+    tokens = jnp.asarray(batch["tokens"]).astype(jnp.int32)
+    latents = jax.random.normal(jax.random.key(2), (len(tokens), 24, SMALL.width))
+    grid, right = losses.with_wrong_past(tokens, SMALL.codebook_size, jax.random.key(3), 1.0)
+
+    def music(tokens, right):
+        model = nnx.merge(graph, state)
+        keep = jnp.ones(len(tokens), bool)
+        return losses.music_losses(model, tokens, latents, keep, ("music",), (grid, right))["music"]
+
+    music = quick_jit(music)
+    first = tokens.at[:, 0, 0].add(1) % SMALL.codebook_size  # the first column of all: never right here
+    assert music(first, right) == music(tokens, right) != music(tokens, jnp.ones_like(right))
+    assert music(first, jnp.ones_like(right)) != music(tokens, jnp.ones_like(right))
+
+
+def test_evaluation_does_not_augment():
+    graph, state = nnx.split(small_model())
+    config = dataclasses.replace(CONFIG, align=0.0, video=0.0, sketch=0.0)
+
+    @partial(quick_jit, static_argnames="train")
+    def music(key, train):
+        return losses.total_loss(nnx.merge(graph, state), small_batch(), key, config, train=train)[1]["music"]
+
+    assert music(jax.random.key(0), False) == music(jax.random.key(1), False)
+    assert music(jax.random.key(0), True) != music(jax.random.key(1), True)
