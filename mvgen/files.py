@@ -13,6 +13,7 @@ import json
 import math
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,22 @@ def whole_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
         raise UserError(f"cannot write {out}: {error.strerror}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def as_spelled(path: str) -> str:
+    """A path as the disk spells its last name: accented letters may be one character or two (NFC, NFD), and look alike.
+
+    The same path where it exists, or where nothing in its folder is canonically equal.
+    """
+    if os.path.lexists(path) or path.isascii():
+        return path
+    folder, name = os.path.split(path)
+    wanted = unicodedata.normalize("NFC", name)
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return path
+    return next((os.path.join(folder, each) for each in names if unicodedata.normalize("NFC", each) == wanted), path)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -35,7 +35,7 @@ from mvgen.errors import UserError
 from mvgen.files import file_hash, write_json
 from mvgen.media import frames_and_flow, probe, read_sound, span, working_size
 from mvgen.media.picture import stream_picture
-from mvgen.media.probe import open_media, picture_stream
+from mvgen.media.container import open_media, picture_stream
 
 LIMIT = "decode the picture"
 """The stage without which nothing can be read."""

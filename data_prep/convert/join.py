@@ -11,7 +11,7 @@ import imageio_ffmpeg
 
 from mvgen.errors import UserError
 from mvgen.media import probe
-from mvgen.media.probe import OPEN_OPTIONS
+from mvgen.media.container import OPEN_OPTIONS
 
 SECONDS_ALLOWED = 600.0
 """Before ffmpeg is taken to hang: nothing is encoded."""

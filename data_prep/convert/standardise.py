@@ -16,7 +16,8 @@ import imageio_ffmpeg
 from data_prep.extract.cache import DISK_ERRORS
 from mvgen.clock import FRAME_RATE, STANDARD_SAMPLE_RATE, frame_start
 from mvgen.errors import UserError
-from mvgen.media.probe import OPEN_OPTIONS, chosen_streams, origin, probe
+from mvgen.media.container import OPEN_OPTIONS
+from mvgen.media.probe import chosen_streams, origin, probe
 
 SECONDS_ALLOWED = 30.0
 """Per second of video (and at least a minute), before ffmpeg is taken to hang."""

@@ -1,9 +1,11 @@
 """Picture and sound in and out, on the one clock: shared by preparation, generation and evaluation."""
 
 from mvgen.media.flow import optical_flow
-from mvgen.media.picture import frames_and_flow, read_image, read_picture, read_picture_and_flow, working_size
-from mvgen.media.probe import MediaInfo, probe, span
+from mvgen.media.image import read_image
+from mvgen.media.picture import frames_and_flow, read_picture, read_picture_and_flow, working_size
+from mvgen.media.probe import MediaInfo, probe
 from mvgen.media.sound import read_sound
+from mvgen.media.timeline import span
 from mvgen.media.write import WavStream, write_video, write_wav
 
 __all__ = [

@@ -13,12 +13,14 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorRange, VideoReformatter
 
 from mvgen.clock import Seconds, frame_start, frames_before, whole_frames
 from mvgen.errors import UserError
+from mvgen.media.container import open_media, picture_stream
+from mvgen.media.crop import Cropper, Size
+from mvgen.media.decode import Losses, timed_pictures
 from mvgen.media.flow import FlowStream
-from mvgen.media.probe import open_media, picture_stream, rotation_of, timed_pictures
+from mvgen.media.timeline import timeline_of
 
 WORKING_SIDE = 128
 """Pictures are decoded at no fewer pixels a side: flow is measured on these, smaller frames are averages of them."""
@@ -26,9 +28,6 @@ MUCH_LARGER = 4
 """Of sources so many times larger than what is wanted, a decoder may leave out what no pixel of it will show."""
 COVER_GRACE = Fraction(1, 1000)
 """A frame counts as covered when at most this is missing at its end: containers' clocks tick as coarsely as 1 ms."""
-
-Size = tuple[int, int]
-
 
 def working_size(size: Size) -> Size:
     """The (height, width) at which pictures are decoded for frames of ``size``: a whole multiple of it."""
@@ -43,99 +42,82 @@ def shrink(working: np.ndarray, size: Size) -> np.ndarray:
     return cv2.resize(working, (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
-class _Cropper:
-    """Turns decoded frames into upright RGB pictures of one size: centre crop to the target's aspect, then scale.
-
-    The whole picture is scaled so that the crop comes out at the target's size, and then cut: one pass of the scaler
-    over the frame and one reused reformatter.
-    """
-
-    def __init__(self, size: Size):
-        self._size = size
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, frame: av.VideoFrame, aspect: Fraction) -> np.ndarray:
-        """``aspect``: width over height of a source pixel. Returns uint8 ``[H, W, 3]``."""
-        rotation = rotation_of(frame)
-        height, width = self._size[::-1] if rotation % 180 else self._size
-        # One factor for both axes, in shown pixels: the smaller side of the picture fills the target.
-        shown_width, shown_height = frame.width * float(aspect), float(frame.height)
-        factor = max(width / shown_width, height / shown_height)
-        # Same parity as the target, so that the cut is centred to the pixel.
-        whole_width = max(width, width + 2 * round((shown_width * factor - width) / 2))
-        whole_height = max(height, height + 2 * round((shown_height * factor - height) / 2))
-        shrinking = whole_width <= frame.width and whole_height <= frame.height
-        scaled = self._reformatter.reformat(
-            frame,
-            width=whole_width,
-            height=whole_height,
-            format="rgb24",
-            interpolation="AREA" if shrinking else "BICUBIC",
-            dst_color_range=ColorRange.JPEG,
-            threads=1,
-        ).to_ndarray()
-        top, left = (whole_height - height) // 2, (whole_width - width) // 2
-        picture = scaled[top : top + height, left : left + width]
-        return np.ascontiguousarray(np.rot90(picture, rotation // 90))
-
-
-def _shown(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[tuple[Fraction, av.VideoFrame]]:
-    """Frames with their times on the file's timeline (t = 0 at the first), strictly ascending.
-
-    One that is not later than its predecessor is never on display, and left out.
-    """
-    first = last = None
-    for time, frame in timed_pictures(container, stream):
-        first = time if first is None else first
+def _shown(pictures: Iterator[tuple[Fraction, av.VideoFrame]]) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    """Frames with their times, strictly ascending: one that is not later than its predecessor is never on display."""
+    last = None
+    for time, frame in pictures:
         if last is None or time > last:
             last = time
-            yield time - first, frame
+            yield time, frame
 
 
-def stream_picture(path: str | os.PathLike[str], size: Size, start: Seconds = 0) -> Iterator[np.ndarray]:
+def stream_picture(
+    path: str | os.PathLike[str], size: Size, start: Seconds = 0, limit: Seconds | None = None
+) -> Iterator[np.ndarray]:
     """Yields mvgen's frames one by one, uint8 ``[H, W, 3]`` RGB, until the picture ends; memory stays flat.
 
     Frame i shows what :func:`mvgen.clock.source_frames` says is on display at ``start + (i + 1/2)/25``. Identical
-    successive frames are the same array object.
+    successive frames are the same array object. What cannot be decoded is bridged by the picture before it, and noted.
+
+    Args:
+        limit: seconds; a longer picture is an error when it comes to that.
 
     Raises:
-        UserError: not a video, no picture in it, or damaged before its first frame. Damage after that ends the picture.
+        UserError: not a video, no picture in it, nothing of its picture can be decoded, or longer than the limit.
     """
+    name = os.fspath(path)
+    courses = timeline_of(path).courses
     with open_media(path) as container:
         stream = picture_stream(container)
         if stream is None:
-            raise UserError(f"{os.fspath(path)} has no picture")
+            raise UserError(f"{name} has no picture")
         _decode_for(stream, size)
+        losses = Losses(name, stream)
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
-        crop = _Cropper(size)
+        crop = _Last(Cropper(size), aspect)
         begin = Fraction(start) if isinstance(start, (int, Fraction)) else Fraction(start).limit_denominator(10**9)
         # Frames whose picture is known wait here until the source is known to cover them to their end.
         waiting: deque[np.ndarray] = deque()
         yielded = 0
         shown: av.VideoFrame | None = None
-        shown_time = length = Fraction(0)
+        first = shown_time = length = Fraction(0)
         step = 1 / Fraction(stream.average_rate or 25)
-        try:
-            for time, frame in _shown(container, stream):
-                if shown is not None:
-                    # While the newly decoded frame is not yet on display at the middle of ours, ours shows the old one.
-                    decided = frames_before(time, begin) - yielded - len(waiting)
-                    if decided > 0:
-                        waiting.extend([crop(shown, aspect)] * decided)
-                    while waiting and begin + frame_start(yielded + 1) <= time:
-                        yielded += 1
-                        yield waiting.popleft()
-                length = Fraction(frame.duration or 0) * (frame.time_base or 0) or step
-                shown, shown_time = frame, time
-        except av.error.FFmpegError:
-            if shown is None:
-                raise
+        for moment, frame in _shown(timed_pictures(container, stream, courses[stream.index], losses)):
+            first = moment if shown is None else first
+            time = moment - first
+            if limit is not None and time > limit:
+                raise UserError(f"{name}: its picture lasts longer than the limit of {float(limit):g} s")
+            if shown is not None:
+                # While the newly decoded frame is not yet on display at the middle of ours, ours shows the old one.
+                decided = frames_before(time, begin) - yielded - len(waiting)
+                if decided > 0:
+                    waiting.extend([crop(shown)] * decided)
+                while waiting and begin + frame_start(yielded + 1) <= time:
+                    yielded += 1
+                    yield waiting.popleft()
+            length = Fraction(frame.duration or 0) * (frame.time_base or 0) or step
+            shown, shown_time = frame, time
         if shown is None:
-            raise UserError(f"{os.fspath(path)}: not one frame of its picture can be decoded")
+            raise losses.nothing()
+        losses.tell(first)
         total = whole_frames(shown_time + length + COVER_GRACE - begin)
-        last = crop(shown, aspect) if yielded + len(waiting) < total else None
+        last = crop(shown) if yielded + len(waiting) < total else None
         for _ in range(yielded, total):
             yield waiting.popleft() if waiting or last is None else last
+
+
+class _Last:
+    """Crops frames; one that is the same as the last is not worked out again."""
+
+    def __init__(self, crop: Cropper, aspect: Fraction):
+        self._crop, self._aspect = crop, aspect
+        self._frame: av.VideoFrame | None = None
+        self._picture = np.zeros((0, 0, 3), np.uint8)
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        if frame is not self._frame:
+            self._frame, self._picture = frame, self._crop(frame, self._aspect)
+        return self._picture
 
 
 def _decode_for(stream: av.VideoStream, size: Size) -> None:
@@ -152,7 +134,11 @@ def _check_size(size: Size) -> None:
 
 
 def read_picture(
-    path: str | os.PathLike[str], size: Size, start: Seconds = 0.0, frames: int | None = None
+    path: str | os.PathLike[str],
+    size: Size,
+    start: Seconds = 0.0,
+    frames: int | None = None,
+    limit: Seconds | None = None,
 ) -> np.ndarray:
     """The picture of a file at 25 frames a second.
 
@@ -160,6 +146,7 @@ def read_picture(
         size: (height, width) wanted; the picture is centre-cropped to this aspect (pixel aspect and rotation honoured).
         start: seconds after the picture's start at which frame 0 begins.
         frames: how many; by default as many whole frames as the picture covers. Fewer come back where it ends earlier.
+        limit: see :func:`stream_picture`.
 
     Returns:
         uint8 ``[T, H, W, 3]`` RGB, T >= 0.
@@ -167,7 +154,7 @@ def read_picture(
     Raises:
         UserError: see :func:`stream_picture`.
     """
-    return read_picture_and_flow(path, size, None, start=start, frames=frames)[0]
+    return read_picture_and_flow(path, size, None, start=start, frames=frames, limit=limit)[0]
 
 
 def read_picture_and_flow(
@@ -177,6 +164,7 @@ def read_picture_and_flow(
     method: str = "dis",
     start: Seconds = 0.0,
     frames: int | None = None,
+    limit: Seconds | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """:func:`read_picture` and the optical flow of the same frames, in one pass.
 
@@ -187,7 +175,7 @@ def read_picture_and_flow(
         frames uint8 ``[T, H, W, 3]`` and flow float16 ``[T, h, w, 2]`` (None where ``flow_size`` is None).
     """
     _check_size(size)
-    return frames_and_flow(_head(stream_picture(path, working_size(size), start), frames), size, flow_size, method)
+    return frames_and_flow(_head(stream_picture(path, working_size(size), start, limit), frames), size, flow_size, method)
 
 
 def frames_and_flow(
@@ -221,26 +209,3 @@ def _head(pictures: Iterator[np.ndarray], frames: int | None) -> Iterator[np.nda
         if frames is not None and number >= frames:
             return
         yield picture
-
-
-def read_image(path: str | os.PathLike[str], size: Size) -> np.ndarray:
-    """One picture from an image file, cropped and averaged as frames of a video are.
-
-    Returns:
-        uint8 ``[H, W, 3]`` RGB.
-
-    Raises:
-        UserError: no such file or not an image.
-    """
-    from PIL import Image, ImageOps
-
-    _check_size(size)
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        reason = "no such file" if missing else "not a readable image (png, jpg, webp ...)"
-        raise UserError(f"{os.fspath(path)}: {reason}") from None
-    frame = av.VideoFrame.from_ndarray(np.asarray(upright), format="rgb24")
-    return shrink(_Cropper(working_size(size))(frame, Fraction(1)), size)

@@ -1,4 +1,4 @@
-"""The sound of a file: decoded at its own rate, placed on the file's timeline, resampled once."""
+"""The sound of a file: decoded at its own rate, mixed to mono, placed on the file's timeline, resampled once."""
 
 from __future__ import annotations
 
@@ -6,86 +6,112 @@ import os
 from fractions import Fraction
 
 import av
+import av.container
 import numpy as np
 import soxr
 
 from mvgen.clock import Seconds
 from mvgen.errors import UserError
-from mvgen.media.probe import open_media, origin, presented, sound_stream, stream_start
+from mvgen.media.container import open_media, sound_stream
+from mvgen.media.decode import Losses, decoded, presented
+from mvgen.media.downmix import DownMix
+from mvgen.media.notes import note
+from mvgen.media.placement import place_blocks
+from mvgen.media.probe import origin
+from mvgen.media.timeline import Course, timeline_of
 
-JUMP = Fraction(2, 1000)
-"""Timestamps that differ from the running count of samples by less than this are rounding of the container's clock."""
-
-
-def _mono(frame: av.AudioFrame) -> np.ndarray:
-    """Mean over channels of a decoded block, float32 ``[n]`` in [-1, 1]."""
-    block = frame.to_ndarray()
-    if frame.format.is_packed:
-        block = block.reshape(-1, frame.layout.nb_channels).T
-    if block.dtype == np.uint8:
-        block = (block.astype(np.float32) - 128) / 128
-    elif block.dtype.kind == "i":
-        block = block.astype(np.float32) / 2.0 ** (8 * block.itemsize - 1)
-    return block.mean(axis=0, dtype=np.float32)
-
-
-def native_sound(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+def native_sound(path: str | os.PathLike[str], limit: Seconds | None = None) -> tuple[np.ndarray, int]:
     """The sound at its own rate, mixed to mono, sample 0 at t = 0 of the timeline (see :mod:`mvgen.media.probe`).
 
-    What the decoder adds for its own start and end (priming, padding) is trimmed as the container says; gaps are
-    silence; sound from before the picture starts is dropped.
+    What the decoder adds for its own start and end (priming, padding) is trimmed as the container says; gaps, and what
+    cannot be decoded, are silence; sound from before the picture starts is dropped. Where the channels cancel each
+    other in the mix, the loudest of them is taken alone, and a note says so.
+
+    Args:
+        limit: seconds; more is an error.
 
     Returns:
         float32 ``[n]`` and the sample rate.
 
     Raises:
-        UserError: not a media file, no sound in it, or sound that cannot be decoded at all.
+        UserError: not a media file, no sound in it, sound that cannot be decoded at all, or longer than the limit.
     """
+    name = os.fspath(path)
     begin = origin(path)
-    blocks: list[tuple[int, np.ndarray]] = []
     with open_media(path) as container:
         stream = sound_stream(container)
         if stream is None:
-            raise UserError(f"{os.fspath(path)} has no sound")
-        rate = 0  # as decoded: headers of some codecs state another
-        position: int | None = None
-        try:
-            for frame in container.decode(stream):
-                rate = rate or frame.sample_rate
-                if frame.sample_rate != rate:
-                    raise UserError(f"{os.fspath(path)}: its sound changes rate from {rate} to {frame.sample_rate}")
-                if (time := presented(frame)) is not None:
-                    stamped = round((time - begin) * rate)
-                    if position is None or abs(stamped - position) > JUMP * rate:
-                        position = stamped
-                position = position or 0
-                blocks.append((position, _mono(frame)))
-                position += len(blocks[-1][1])
-        except av.error.FFmpegError:
-            # Damage at the very start is an error; later it ends the sound.
-            if not blocks:
-                raise
-        # Decoders give whole blocks; where the container says that the sound ends within the last one, it ends there.
-        stated = _stated_end(stream)
-        length = max((start + len(block) for start, block in blocks), default=0)
-        if stated is not None and blocks:
-            excess = length - round((stated - begin) * rate)
-            length -= excess if 0 < excess <= 2 * max(len(block) for _, block in blocks[-2:]) else 0
+            raise UserError(f"{name} has no sound")
+        course = timeline_of(path).courses[stream.index]
+        mix, losses = DownMix(), Losses(name, stream)
+        rate, blocks, starts = _blocks(container, stream, course, losses, mix, begin)
+        losses.tell(begin)
+    if (loudest := mix.loudest_if_cancelled) is not None:
+        note(f"{name}: the channels of its sound cancel each other; channel {loudest + 1} is taken alone")
+        with open_media(path) as container:
+            stream = sound_stream(container)
+            assert stream is not None
+            rate, blocks, starts = _blocks(container, stream, course, Losses(name, stream), DownMix(loudest), begin)
+    length = max(int(start) + len(block) for start, block in zip(starts, blocks, strict=True))
+    if course.exact_end and course.last is not None:
+        # Decoders give whole blocks; where the last packet is shorter, the sound ends within it.
+        excess = length - round((course.last - begin) * rate)
+        length -= excess if 0 < excess <= 2 * max(map(len, blocks[-2:])) else 0
     if length <= 0:
-        raise UserError(f"{os.fspath(path)}: none of its sound can be decoded within the time of its picture")
+        raise UserError(f"{name}: none of its sound lies within the time of its picture")
+    if limit is not None and length > limit * rate:
+        raise UserError(f"{name}: its sound lasts {length / rate:.0f} s, over the limit of {float(limit):g} s")
     sound = np.zeros(length, np.float32)
-    for start, block in blocks:
+    for start, block in zip(starts, blocks, strict=True):
         first, last = max(0, start), min(length, start + len(block))
         if first < last:
             sound[first:last] = block[first - start : last - start]
     return sound, rate
 
 
-def _stated_end(stream: av.AudioStream) -> Fraction | None:
-    """Where the container says that the sound ends, on its own timeline; None where it does not say."""
-    if stream.duration is None or stream.time_base is None:
-        return None
-    return stream_start(stream) + Fraction(stream.duration) * stream.time_base
+def _blocks(
+    container: av.container.InputContainer,
+    stream: av.AudioStream,
+    course: Course,
+    losses: Losses,
+    mix: DownMix,
+    begin: Fraction,
+) -> tuple[int, list[np.ndarray], np.ndarray]:
+    """Decodes a whole stream: its rate, mono blocks, and the sample after ``begin`` at which each of them starts.
+
+    A part of another rate, as recordings that were joined have it, is brought to the first one's.
+    """
+    rate = 0  # as decoded: headers of some codecs state another
+    blocks: list[np.ndarray] = []
+    stamps: list[float | None] = []
+    other: list[np.ndarray] = []  # blocks of another rate that follow each other
+    other_rate = 0
+
+    def join_others() -> None:
+        if other:
+            blocks.append(resample(np.concatenate(other), other_rate, rate))
+            other.clear()
+
+    for frame in decoded(container, stream, course, losses):
+        if not isinstance(frame, av.AudioFrame) or not frame.samples:
+            continue
+        rate = rate or frame.sample_rate
+        time = presented(frame)
+        stamp = None if time is None else float((time - begin) * rate)
+        if frame.sample_rate != other_rate:
+            join_others()
+        other_rate = frame.sample_rate
+        if frame.sample_rate == rate:
+            blocks.append(mix(frame))
+            stamps.append(stamp)
+            continue
+        if not other:
+            stamps.append(stamp)
+        other.append(mix(frame))
+    join_others()
+    if not blocks:
+        raise losses.nothing()
+    return rate, blocks, place_blocks(stamps, [len(block) for block in blocks], rate)
 
 
 def resample(sound: np.ndarray, source_rate: int, sample_rate: int) -> np.ndarray:
@@ -107,7 +133,11 @@ def cut(sound: np.ndarray, sample_rate: int, start: Seconds = 0, seconds: Second
 
 
 def read_sound(
-    path: str | os.PathLike[str], sample_rate: int, start: Seconds = 0.0, seconds: Seconds | None = None
+    path: str | os.PathLike[str],
+    sample_rate: int,
+    start: Seconds = 0.0,
+    seconds: Seconds | None = None,
+    limit: Seconds | None = None,
 ) -> np.ndarray:
     """The sound of a file as mono, on the timeline of its picture.
 
@@ -115,6 +145,7 @@ def read_sound(
         sample_rate: wanted; reached in one step from the source's own rate.
         start: seconds after the picture's start (see :mod:`mvgen.media.probe`) at which sample 0 lies.
         seconds: length; exactly so many samples come back, silence where the sound ends before. None: all that is left.
+        limit: seconds of sound in the file; more is an error.
 
     Returns:
         float32 ``[n]``, loudness untouched.
@@ -122,5 +153,5 @@ def read_sound(
     Raises:
         UserError: see :func:`native_sound`.
     """
-    sound, rate = native_sound(path)
+    sound, rate = native_sound(path, limit)
     return cut(resample(sound, rate, sample_rate), sample_rate, start, seconds)

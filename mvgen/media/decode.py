@@ -1,0 +1,167 @@
+"""Decoding that goes on after an error: what one damaged packet takes away is its own moment, not the rest of the file.
+
+Also that an empty packet repeats the picture (Theora, and recorders that drop frames), and that stamps that start anew
+are moved (:mod:`mvgen.media.timeline`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import av.container
+
+from mvgen.clock import FRAME_RATE
+from mvgen.errors import UserError
+from mvgen.media.container import DECODING_TIMES_ONLY, Stream, explain, stream_start, what
+from mvgen.media.notes import note
+from mvgen.media.timeline import Course, stamped
+
+MOST_UNTIMED = 32
+"""Frames without a time at the start of a file, before they are simply counted from 0."""
+MOST_TOLD = 3
+"""Stretches of a file that a note names."""
+
+Frame = av.VideoFrame | av.AudioFrame
+
+
+class Losses:
+    """What of a stream could not be decoded, and when.
+
+    Args:
+        name: of the file.
+        stream: the one that is decoded.
+    """
+
+    def __init__(self, name: str, stream: Stream):
+        self._name, self._what = name, what(stream)
+        self._picture = isinstance(stream, av.VideoStream)
+        self.packets = self.lost = 0
+        self.reason = ""
+        self._stretches: list[tuple[Fraction, Fraction]] = []
+
+    def add(self, begin: Fraction | None, seconds: Fraction, reason: str) -> None:
+        """A packet that should be presented at ``begin``, on the container's timeline, is lost."""
+        self.lost += 1
+        self.reason = self.reason or reason
+        if begin is None:
+            return
+        if self._stretches and begin <= self._stretches[-1][1] + Fraction(1, 100):
+            self._stretches[-1] = self._stretches[-1][0], max(self._stretches[-1][1], begin + seconds)
+        else:
+            self._stretches.append((begin, begin + seconds))
+
+    def nothing(self) -> UserError:
+        """What to raise where not one packet could be decoded."""
+        reason = self.reason or "it holds none"
+        return UserError(f"{self._name}: nothing of its {self._what} can be decoded: {reason}")
+
+    def tell(self, origin: Fraction) -> None:
+        """Notes what was lost, in seconds from ``origin``."""
+        if not self.lost:
+            return
+        told = ", ".join(
+            f"{max(0.0, float(begin - origin)):.2f} to {max(0.0, float(end - origin)):.2f} s"
+            for begin, end in self._stretches[:MOST_TOLD]
+        )
+        more = f" and {len(self._stretches) - MOST_TOLD} stretches more" if len(self._stretches) > MOST_TOLD else ""
+        instead = "the picture before stays" if self._picture else "there is silence"
+        note(f"{self._name}: {self.lost} of {self.packets} packets of its {self._what} cannot be decoded ({self.reason})"
+             + (f"; {instead} at {told}{more}" if told else ""))  # fmt: skip
+
+
+def presented(frame: Frame) -> Fraction | None:
+    """When a decoded frame is presented on the container's timeline, in exact seconds; None where it does not say."""
+    return None if frame.pts is None or frame.time_base is None else Fraction(frame.pts) * frame.time_base
+
+
+def decoded(
+    container: av.container.InputContainer, stream: Stream, course: Course, losses: Losses
+) -> Iterator[Frame | Fraction]:
+    """Decodes a stream: its frames, their stamps on the timeline, in the order of decoding.
+
+    Instead of a frame comes a moment, in seconds, for a packet that says that what is before goes on.
+    """
+    context = stream.codec_context
+    if context is None:
+        raise losses.nothing()
+    for ordinal, packet in enumerate(stamped(container, [stream])):
+        losses.packets += 1
+        tick = packet.time_base or Fraction(0)
+        if tick and (ticks := round(course.shift(ordinal) / tick)):
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        moment = None if stamp is None else stamp * tick
+        if not packet.size:
+            if moment is not None:
+                yield moment
+            continue
+        try:
+            frames = context.decode(packet)
+        except av.error.FFmpegError as error:
+            losses.add(moment, (packet.duration or 0) * tick or course.step, explain(error))
+            continue
+        yield from frames  # type: ignore[misc]
+    end = av.Packet()
+    end.stream = stream
+    end.time_base = stream.time_base
+    try:
+        yield from context.decode(end)  # type: ignore[misc]
+    except av.error.FFmpegError as error:
+        losses.add(None, Fraction(0), explain(error))
+
+
+def timed_pictures(
+    container: av.container.InputContainer, stream: av.VideoStream, course: Course, losses: Losses
+) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    """Decodes the picture: (when it is presented on the timeline, frame), in the order of decoding.
+
+    A repeated picture is the same frame once more. In containers of
+    :data:`mvgen.media.container.DECODING_TIMES_ONLY` frames leave the decoder as they follow each other on display, and
+    the first of them is on display from the stream's start.
+    A frame that says nothing, as in broken files, follows its predecessor by the stream's average interval, and the
+    first ones precede the first that says something.
+    """
+    step = 1 / Fraction(stream.average_rate or FRAME_RATE)
+    by_decoding = container.format.name in DECODING_TIMES_ONLY
+    untimed: list[av.VideoFrame] = []
+    last: Fraction | None = None
+    delay: Fraction | None = None
+    frame: av.VideoFrame | None = None
+    for item in decoded(container, stream, course, losses):
+        if isinstance(item, Fraction):
+            if frame is not None and last is not None:
+                last = max(last, item - (delay or 0))
+                yield last, frame
+            continue
+        assert isinstance(item, av.VideoFrame)
+        frame, time = item, presented(item)
+        if by_decoding and frame.dts is not None and frame.time_base is not None:
+            left = Fraction(frame.dts) * frame.time_base
+            delay = left - stream_start(stream) if delay is None else delay
+            time = left - delay
+        if last is None:
+            if time is None and len(untimed) < MOST_UNTIMED:
+                untimed.append(frame)
+                continue
+            time = len(untimed) * step if time is None else time
+            for number, each in enumerate(untimed):
+                yield time - (len(untimed) - number) * step, each
+            untimed = []
+        last = last + step if time is None and last is not None else time
+        assert last is not None
+        yield last, frame
+    yield from ((number * step, each) for number, each in enumerate(untimed))
+
+
+def first_picture_time(
+    container: av.container.InputContainer, stream: av.VideoStream, course: Course, losses: Losses
+) -> Fraction:
+    """Presentation time of the first frame that is shown; moves the container past it.
+
+    Found by decoding, because a stated start time may count frames that an edit list hides.
+    """
+    pictures = timed_pictures(container, stream, course, losses)
+    return next((time for time, _ in pictures), stream_start(stream))

@@ -1,0 +1,221 @@
+"""When what a file holds is presented: one line of time through files whose timestamps start anew, or leap.
+
+Timestamps are believed. But two recordings that were joined byte by byte (MPEG transport streams, chained Ogg), and
+recorders that were paused or restarted, write stamps that fall back or leap for picture and sound at once; read as they
+are, the second part would lie over the first, or hours behind it. Such a seam moves all that follows by one amount for
+both streams, so that the second part's picture follows the first part's, and its sound stays with it.
+
+- **A fall** is a decoding time more than :data:`FALL` before that of the packet before it.
+- **A leap** is one more than :data:`LEAP` after it, during which the other stream is silent, too. A picture that stands
+  still while the sound goes on is none, nor is anything in a file with one stream: there, stamps are all there is.
+
+Everything is read from the packets themselves: nothing is decoded, and no header asked.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+
+import av
+import av.container
+
+from mvgen.media.container import Stream, explain, kind_of, open_media, picture_stream, sound_stream
+from mvgen.media.notes import note
+
+FALL = Fraction(1, 2)
+"""Seconds: smaller steps back are reordering and rounding."""
+LEAP = Fraction(10)
+"""Seconds: smaller leaps are gaps, in which nothing was recorded though time went on (ffmpeg draws the line there)."""
+ALIKE = Fraction(1)
+"""Seconds by which the steps of picture and sound at one seam may differ: their last packets end at different times."""
+FINE = Fraction(1, 8000)
+"""Seconds: where a container's clock ticks no coarser, the length it gives the last packet of a sound is exact."""
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A packet of a stream, in seconds: its place in the file, when it is decoded, presented, and how long it lasts."""
+
+    place: int
+    decoded: Fraction
+    presented: Fraction
+    seconds: Fraction
+
+
+@dataclass
+class Course:
+    """How one stream's packets lie on the timeline.
+
+    Attributes:
+        ordinals, shifts: from packet ``ordinals[k]`` of the stream on, its stamps are moved by ``shifts[k]`` seconds.
+        first, last: where its first packet begins and its last ends on the timeline; None where it has no stamp.
+        step: its usual packet's length.
+        packets: how many there are.
+        exact_end: whether the container says to the sample where the last packet ends.
+    """
+
+    ordinals: list[int] = field(default_factory=lambda: [0])
+    shifts: list[Fraction] = field(default_factory=lambda: [Fraction(0)])
+    first: Fraction | None = None
+    last: Fraction | None = None
+    step: Fraction = Fraction(0)
+    packets: int = 0
+    exact_end: bool = False
+
+    def shift(self, ordinal: int) -> Fraction:
+        """By how many seconds the stamps of packet ``ordinal`` are moved."""
+        return self.shifts[bisect_right(self.ordinals, ordinal) - 1]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The courses of the streams that are read as picture and as sound, by their number in the file."""
+
+    courses: dict[int, Course]
+
+    @property
+    def seconds(self) -> Fraction:
+        """From the first packet's beginning to the last one's end, whichever stream they are of."""
+        first = [course.first for course in self.courses.values() if course.first is not None]
+        last = [course.last for course in self.courses.values() if course.last is not None]
+        return max(last) - min(first) if first and last else Fraction(0)
+
+
+@dataclass(frozen=True)
+class _Seam:
+    """A step that the stamps of one stream make: before packet ``ordinal``, by ``step`` seconds too much."""
+
+    stream: int
+    ordinal: int
+    place: int
+    step: Fraction
+    moment: Fraction
+
+
+def timeline_of(path: str | os.PathLike[str]) -> Timeline:
+    """The timeline of a file. Read once, and kept for the readers of its picture and of its sound.
+
+    Raises:
+        UserError: not a readable media file.
+    """
+    name = os.fspath(path)
+    try:
+        state = os.stat(name)
+    except OSError:
+        return _timeline(name, (0, 0, 0))  # which says what is wrong
+    return _timeline(os.path.abspath(name), (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+@lru_cache(maxsize=8)
+def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
+    """``state`` tells one file of a name from the next."""
+    with open_media(name) as container:
+        picture, sound = picture_stream(container), sound_stream(container)
+        streams = [stream for stream in (picture, sound) if stream is not None]
+        packets: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
+        for place, packet in enumerate(stamped(container, streams, tell=True)):
+            packets[packet.stream.index].append(_measured(place, packet))
+        seams = _seams(packets)
+        courses = {
+            stream.index: _course(packets[stream.index], seams.get(stream.index, []), stream) for stream in streams
+        }
+        for stream in streams:
+            if len(courses[stream.index].ordinals) > 1:
+                steps = "; ".join(f"{float(seam.step):+.2f} s" for seam in seams[stream.index][:3])
+                note(f"{name}: the timestamps of its {kind_of(stream)} start anew or leap "
+                     f"({steps}): what follows was moved to follow what is before")  # fmt: skip
+    return Timeline(courses)
+
+
+def stamped(
+    container: av.container.InputContainer, streams: Sequence[Stream], tell: bool = False
+) -> Iterator[av.Packet]:
+    """The packets of some streams in the file's order, those that hold data or repeat what is before; where the file is
+    damaged so that no further packet is found, they end (with ``tell``, a note says so)."""
+    if not streams:
+        return
+    try:
+        for packet in container.demux(streams):
+            if packet.size or packet.pts is not None or packet.dts is not None:
+                yield packet
+    except av.error.FFmpegError as error:
+        if tell:
+            note(f"{container.name.removeprefix('file:')}: damaged, and read only so far: {explain(error)}")
+
+
+def _measured(place: int, packet: av.Packet) -> Packet:
+    tick = packet.time_base or Fraction(0)
+    presented = packet.pts if packet.pts is not None else packet.dts
+    decoded = packet.dts if packet.dts is not None else packet.pts
+    if presented is None or decoded is None or packet.is_discard:  # no stamp, or hidden: no seams, no span
+        return Packet(place, Fraction(-1), Fraction(-1), Fraction(-1))
+    return Packet(place, decoded * tick, presented * tick, max(0, packet.duration or 0) * tick)
+
+
+def _seams(packets: dict[int, list[Packet]]) -> dict[int, list[_Seam]]:
+    """Seams by stream; those of picture and sound that belong together make the same step, the picture's."""
+    found = {number: list(_steps(number, of_stream)) for number, of_stream in packets.items()}
+    if len(found) < 2:
+        return {number: [seam for seam in seams if seam.step < 0] for number, seams in found.items()}
+    (one, ours), (other, theirs) = found.items()
+    for mine, others in ((one, packets[other]), (other, packets[one])):
+        found[mine] = [seam for seam in found[mine] if seam.step < 0 or not _covered(seam, others)]
+    ours, theirs = found[one], found[other]
+    paired = []
+    for seam in theirs:
+        near = [each for each in ours if abs(each.step - seam.step) <= ALIKE]
+        match = min(near, key=lambda each: abs(each.place - seam.place), default=None)
+        paired.append(seam if match is None else _Seam(seam.stream, seam.ordinal, seam.place, match.step, seam.moment))
+    return {one: ours, other: paired}
+
+
+def _steps(number: int, packets: list[Packet]) -> Iterator[_Seam]:
+    """Where the decoding times of a stream fall back, or leap."""
+    before: Packet | None = None
+    for ordinal, packet in enumerate(packets):
+        if packet.seconds < 0:
+            continue
+        if before is not None:
+            expected = before.decoded + before.seconds
+            # Stamps below 0 are what a decoder needs to begin, and lie before the part's own beginning.
+            step = max(packet.decoded, Fraction(0)) - expected
+            if packet.decoded - before.decoded < -FALL or step > LEAP:
+                yield _Seam(number, ordinal, packet.place, step, expected)
+        before = packet
+
+
+def _covered(seam: _Seam, others: list[Packet]) -> bool:
+    """Whether the other stream goes on while this one leaps."""
+    begin, end = seam.moment + ALIKE, seam.moment + seam.step - ALIKE
+    return any(begin < packet.decoded < end for packet in others)
+
+
+def _course(packets: list[Packet], seams: list[_Seam], stream: Stream) -> Course:
+    course = Course(packets=len(packets), exact_end=stream.time_base is not None and stream.time_base <= FINE)
+    for seam in seams:
+        course.ordinals.append(seam.ordinal)
+        course.shifts.append(course.shifts[-1] - seam.step)
+    lengths = sorted(packet.seconds for packet in packets if packet.seconds > 0)
+    course.step = lengths[len(lengths) // 2] if lengths else Fraction(0)
+    for ordinal, packet in enumerate(packets):
+        if packet.seconds < 0:
+            continue
+        begin = packet.presented + course.shift(ordinal)
+        end = begin + packet.seconds
+        course.first = begin if course.first is None else min(course.first, begin)
+        course.last = end if course.last is None else max(course.last, end)
+    return course
+
+
+def span(path: str | os.PathLike[str]) -> Fraction:
+    """Seconds from the first moment to the last that the packets of a file hold, whatever its headers state.
+
+    Raises:
+        UserError: not a readable media file.
+    """
+    return timeline_of(path).seconds
