@@ -1,7 +1,7 @@
 """Where blocks of sound lie: by their stamps as a whole, not one by one.
 
 The samples that follow each other are believed to be whole, and stamps to say where they lie: containers round them,
-browsers write them some milliseconds off either way. Only where all stamps of half a second (:data:`LASTING`) leave the
+browsers write them some milliseconds off either way. Only where nearly all stamps of half a second (:data:`LASTING`) leave the
 running count of samples to one side by more than :data:`JUMP` is there a gap, an overlap, or a clock that runs apart;
 from there on the sound lies where its stamps say. A single wrong stamp moves nothing.
 """
@@ -18,6 +18,8 @@ LASTING = 0.5
 """Seconds for which all stamps must differ from the count to the same side before they are believed."""
 SURE = 0.01
 """Seconds that the stamps of the last half second of a sound must differ by instead: fewer of them speak."""
+NEARLY_ALL = 0.9
+"""Share of the stamps of a half second that must agree: some demuxers let a stray one pass now and then."""
 
 
 def place_blocks(stamps: Sequence[float | None], lengths: Sequence[int], rate: int) -> np.ndarray:
@@ -61,6 +63,7 @@ def _leaves(apart: np.ndarray, half: np.ndarray, short: np.ndarray, first: int, 
     for number in leaving:
         window = apart[number : half[number]] - level
         least = (SURE if short[number] else JUMP) * rate
-        if window.min() > least or window.max() < -least:
+        side = window if window[0] > 0 else -window
+        if side[0] > least and np.mean(side > least) >= NEARLY_ALL:
             return int(number)
     return len(apart)
