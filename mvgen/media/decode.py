@@ -89,11 +89,12 @@ def decoded(
     for ordinal, packet in enumerate(stamped(container, [stream])):
         losses.packets += 1
         tick = packet.time_base or Fraction(0)
-        if tick and (ticks := round(course.shift(ordinal) / tick)):
-            packet.pts = None if packet.pts is None else packet.pts + ticks
-            packet.dts = None if packet.dts is None else packet.dts + ticks
         stamp = packet.pts if packet.pts is not None else packet.dts
         moment = None if stamp is None else stamp * tick
+        if moment is not None and tick and (ticks := round(course.shift(ordinal, moment) / tick)):
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+            moment += ticks * tick
         if not packet.size:
             if moment is not None:
                 yield moment

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 
 READ = (
-    "read are video (MP4, MOV, MKV, WebM, AVI, MPEG, TS, FLV, WMV, OGV, MXF) and sound (WAV, AIFF, CAF, AU, FLAC, MP3, "
-    "AAC, M4A, WMA, and Ogg with Vorbis, Opus or FLAC); ffmpeg turns most others into one of them"
+    "video is read from MP4, MOV, MKV, WebM, AVI, TS, MPEG, OGV and their like, sound also from WAV, FLAC, MP3, Ogg, "
+    "AAC, AIFF, CAF and AU"
 )
 """What is read, to go behind a reason why something is not."""
 

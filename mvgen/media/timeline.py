@@ -6,7 +6,7 @@ are, the second part would lie over the first, or hours behind it. Such a seam m
 both streams, so that the second part's picture follows the first part's, and its sound stays with it.
 
 - **A fall** is a decoding time more than :data:`FALL` before that of the packet before it.
-- **A leap** is one more than :data:`LEAP` after it, during which the other stream is silent, too. A picture that stands
+- **A leap** is a presentation more than :data:`LEAP` after all before it, during which the other stream is silent, too. A picture that stands
   still while the sound goes on is none, nor is anything in a file with one stream: there, stamps are all there is.
 
 Everything is read from the packets themselves: nothing is decoded, and no header asked.
@@ -53,6 +53,7 @@ class Course:
 
     Attributes:
         ordinals, shifts: from packet ``ordinals[k]`` of the stream on, its stamps are moved by ``shifts[k]`` seconds.
+        floors: where not None, only those from this stamp on: after a leap come packets that are shown before it.
         first, last: where its first packet begins and its last ends on the timeline; None where it has no stamp.
         step: its usual packet's length.
         packets: how many there are.
@@ -61,15 +62,19 @@ class Course:
 
     ordinals: list[int] = field(default_factory=lambda: [0])
     shifts: list[Fraction] = field(default_factory=lambda: [Fraction(0)])
+    floors: list[Fraction | None] = field(default_factory=lambda: [None])
     first: Fraction | None = None
     last: Fraction | None = None
     step: Fraction = Fraction(0)
     packets: int = 0
     exact_end: bool = False
 
-    def shift(self, ordinal: int) -> Fraction:
+    def shift(self, ordinal: int, presented: Fraction) -> Fraction:
         """By how many seconds the stamps of packet ``ordinal`` are moved."""
-        return self.shifts[bisect_right(self.ordinals, ordinal) - 1]
+        number = bisect_right(self.ordinals, ordinal) - 1
+        while number and (floor := self.floors[number]) is not None and presented < floor:
+            number -= 1
+        return self.shifts[number]
 
 
 @dataclass(frozen=True)
@@ -175,24 +180,29 @@ def _seams(packets: dict[int, list[Packet]]) -> dict[int, list[_Seam]]:
 
 
 def _steps(number: int, packets: list[Packet]) -> Iterator[_Seam]:
-    """Where the decoding times of a stream fall back, or leap."""
+    """Where the decoding times of a stream fall back, or its presentation times leap past all before."""
     before: Packet | None = None
+    latest = Fraction(0)  # end of what is presented last, since the last fall
     for ordinal, packet in enumerate(packets):
         if packet.seconds < 0:
             continue
-        if before is not None:
-            expected = before.decoded + before.seconds
+        end = packet.presented + packet.seconds
+        if before is None:
+            latest = end
+        elif packet.decoded - before.decoded < -FALL:
             # Stamps below 0 are what a decoder needs to begin, and lie before the part's own beginning.
-            step = max(packet.decoded, Fraction(0)) - expected
-            if packet.decoded - before.decoded < -FALL or step > LEAP:
-                yield _Seam(number, ordinal, packet.place, step, expected)
-        before = packet
+            expected = before.decoded + before.seconds
+            yield _Seam(number, ordinal, packet.place, max(packet.decoded, Fraction(0)) - expected, expected)
+            latest = end
+        elif packet.presented - latest > LEAP:
+            yield _Seam(number, ordinal, packet.place, packet.presented - latest, latest)
+        before, latest = packet, max(latest, end)
 
 
 def _covered(seam: _Seam, others: list[Packet]) -> bool:
     """Whether the other stream goes on while this one leaps."""
     begin, end = seam.moment + ALIKE, seam.moment + seam.step - ALIKE
-    return any(begin < packet.decoded < end for packet in others)
+    return any(begin < packet.presented < end for packet in others)
 
 
 def _course(packets: list[Packet], seams: list[_Seam], stream: Stream) -> Course:
@@ -200,12 +210,13 @@ def _course(packets: list[Packet], seams: list[_Seam], stream: Stream) -> Course
     for seam in seams:
         course.ordinals.append(seam.ordinal)
         course.shifts.append(course.shifts[-1] - seam.step)
+        course.floors.append(packets[seam.ordinal].presented if seam.step > 0 else None)
     lengths = sorted(packet.seconds for packet in packets if packet.seconds > 0)
     course.step = lengths[len(lengths) // 2] if lengths else Fraction(0)
     for ordinal, packet in enumerate(packets):
         if packet.seconds < 0:
             continue
-        begin = packet.presented + course.shift(ordinal)
+        begin = packet.presented + course.shift(ordinal, packet.presented)
         end = begin + packet.seconds
         course.first = begin if course.first is None else min(course.first, begin)
         course.last = end if course.last is None else max(course.last, end)
