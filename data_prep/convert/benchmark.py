@@ -34,8 +34,8 @@ from mvgen.data.records import encode_record, frame_tfrecord
 from mvgen.errors import UserError
 from mvgen.files import file_hash, write_json
 from mvgen.media import frames_and_flow, probe, read_sound, span, working_size
-from mvgen.media.picture import stream_picture
 from mvgen.media.container import open_media, picture_stream
+from mvgen.media.picture import stream_picture
 
 LIMIT = "decode the picture"
 """The stage without which nothing can be read."""

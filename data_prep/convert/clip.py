@@ -29,9 +29,9 @@ from mvgen.clock import CODEC_SAMPLE_RATE, frame_start, samples_of, tokens_of, w
 from mvgen.data.records import Record, RecordSpec
 from mvgen.errors import UserError
 from mvgen.files import file_hash
-from mvgen.media import probe, span
-from mvgen.media.picture import COVER_GRACE
-from mvgen.media.sound import cut, native_sound, resample
+from mvgen.media import covered_frames, native_sound, probe, span
+from mvgen.media.notes import collected
+from mvgen.media.sound import cut, resample
 
 LOUDEST = 100.0
 """Samples beyond so many times full scale are no sound, but damage; they would only fill the codec with infinities."""
@@ -53,7 +53,7 @@ def _inside(path: Path, folder: Path) -> bool:
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,8 @@ class ClipProcessor:
 
         Returns:
             ``status`` ("used" or "refused"), ``reason`` (empty when used); when used also ``sha256`` of the file,
-            ``frames``, ``seconds`` and ``records``. Never raises for what a file holds.
+            ``frames``, ``seconds`` and ``records``, and ``damage`` where something of it could not be read as it is
+            (lines). Never raises for what a file holds.
 
         Raises:
             OSError: the cache cannot be written because the disk is full or read-only.
@@ -219,6 +220,17 @@ class ClipProcessor:
         return clip, content
 
     def _process(self, clip: Clip) -> dict[str, Any]:
+        with collected() as lines:
+            outcome = self._extracted(clip)
+        # What it is about is known from the manifest; results in the cache are made once, and so are notes.
+        told = [line.partition(f"{clip.path.name}: ")[2] or line for line in lines]
+        place = self.cache.place(outcome["sha256"], "notes", {}, ".txt")
+        if told:
+            self.cache.keep(place, lambda kept: _write_text(kept, "\n".join(told)))
+        damage = place.read_text(encoding="utf-8").splitlines() if place.exists() else []
+        return {**outcome, "damage": damage} if damage else outcome
+
+    def _extracted(self, clip: Clip) -> dict[str, Any]:
         settings = self.settings
         clip, content = self.admit(clip)
         frames, _ = self.picture.extract(clip.path, content, self.cache)
@@ -303,7 +315,7 @@ class ClipProcessor:
             raise UserError("its sound holds samples that are not finite numbers")
         if np.abs(sound).max() > LOUDEST:
             raise UserError(f"its sound goes to {np.abs(sound).max():.3g} times full scale")
-        covered = min(picture_frames, whole_frames(Fraction(len(sound), rate) + COVER_GRACE))
+        covered = min(picture_frames, covered_frames(len(sound), rate))
         self._check_length(covered)
         sound = resample(sound, rate, CODEC_SAMPLE_RATE)
         segments = segments_of(covered, settings.segment_frames)

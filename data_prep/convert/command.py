@@ -266,6 +266,8 @@ def _summary(out: str, clips: list[Clip], outcomes: dict[int, Outcome], counts: 
     for number, clip in enumerate(clips):
         if outcomes[number]["status"] == "refused":
             print(f"refused: {_one_line(clip.path)}: {_one_line(outcomes[number]['reason'])}", file=sys.stderr)
+        for line in outcomes[number].get("damage", ()):
+            print(f"note: {_one_line(clip.path)}: {_one_line(line)}", file=sys.stderr)
     used = [outcome for outcome in outcomes.values() if outcome["status"] == "used"]
     seconds = sum(outcome["seconds"] for outcome in used)
     records = ", ".join(f"{counts[split]} {split}" for split in SPLITS)

@@ -162,6 +162,7 @@ def result_line(clip: Clip, outcome: Mapping[str, Any], split: str | None) -> di
         "clip_id": clip.clip_id,
         "status": outcome["status"],
         "reason": outcome["reason"],
+        **({"damage": outcome["damage"]} if outcome.get("damage") else {}),
         "path": str(clip.path),
         **({"sound": str(clip.sound)} if clip.sound else {}),
         "source_id": clip.source_id,

@@ -28,8 +28,8 @@ from mvgen.evaluation.metrics.scores import score_picture, score_sound, score_sy
 from mvgen.evaluation.metrics.table import ScoreTable
 from mvgen.evaluation.metrics.weighted import judges, score_weighted
 from mvgen.media import MediaInfo, probe, read_picture, read_sound
-from mvgen.media.onsets import SAMPLE_RATE
 from mvgen.media.container import open_media, picture_stream
+from mvgen.media.onsets import SAMPLE_RATE
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 MANIFEST = "manifest.jsonl"

@@ -4,14 +4,16 @@ from mvgen.media.flow import optical_flow
 from mvgen.media.image import read_image
 from mvgen.media.picture import frames_and_flow, read_picture, read_picture_and_flow, working_size
 from mvgen.media.probe import MediaInfo, probe
-from mvgen.media.sound import read_sound
+from mvgen.media.sound import covered_frames, native_sound, read_sound
 from mvgen.media.timeline import span
 from mvgen.media.write import WavStream, write_video, write_wav
 
 __all__ = [
     "MediaInfo",
     "WavStream",
+    "covered_frames",
     "frames_and_flow",
+    "native_sound",
     "optical_flow",
     "probe",
     "read_image",

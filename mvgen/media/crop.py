@@ -79,7 +79,7 @@ class Cropper:
 
 
 def on_ground(frame: av.VideoFrame) -> av.VideoFrame:
-    """A frame with an alpha channel as one without: what is transparent shows the ground, whatever colour hides there."""
+    """A frame with an alpha channel as one without: the ground shows through, whatever colour hides there."""
     picture = frame.reformat(format="rgba", dst_color_range=ColorRange.JPEG, threads=1).to_ndarray()
     return av.VideoFrame.from_ndarray(laid_on_ground(picture), format="rgb24")
 

@@ -67,8 +67,8 @@ class Losses:
         )
         more = f" and {len(self._stretches) - MOST_TOLD} stretches more" if len(self._stretches) > MOST_TOLD else ""
         instead = "the picture before stays" if self._picture else "there is silence"
-        note(f"{self._name}: {self.lost} of {self.packets} packets of its {self._what} cannot be decoded ({self.reason})"
-             + (f"; {instead} at {told}{more}" if told else ""))  # fmt: skip
+        lost = f"{self.lost} of {self.packets} packets of its {self._what} cannot be decoded ({self.reason})"
+        note(f"{self._name}: {lost}" + (f"; {instead} at {told}{more}" if told else ""))
 
 
 def presented(frame: Frame) -> Fraction | None:
@@ -90,7 +90,7 @@ def decoded(
         losses.packets += 1
         tick = packet.time_base or Fraction(0)
         stamp = packet.pts if packet.pts is not None else packet.dts
-        moment = None if stamp is None else stamp * tick
+        moment: Fraction | None = None if stamp is None else stamp * tick
         if moment is not None and tick and (ticks := round(course.shift(ordinal, moment) / tick)):
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
@@ -104,12 +104,12 @@ def decoded(
         except av.error.FFmpegError as error:
             losses.add(moment, (packet.duration or 0) * tick or course.step, explain(error))
             continue
-        yield from frames  # type: ignore[misc]
+        yield from frames
     end = av.Packet()
     end.stream = stream
-    end.time_base = stream.time_base
+    end.time_base = stream.time_base or Fraction(1, FRAME_RATE)
     try:
-        yield from context.decode(end)  # type: ignore[misc]
+        yield from context.decode(end)
     except av.error.FFmpegError as error:
         losses.add(None, Fraction(0), explain(error))
 

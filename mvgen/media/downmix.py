@@ -1,8 +1,8 @@
-"""Several channels of sound as one.
+"""Several channels of sound as one, or as two.
 
-The standard down-mix (ITU-R BS.775, table 2), in halves: a stereo pair is averaged, the centre enters at -3 dB beside
-it, each surround channel 3 dB under a front one, low-frequency effects not at all. It is not scaled down for the case
-that all channels shout at once.
+The standard down-mix (ITU-R BS.775, table 2): to each side its own front channel, the centre at -3 dB, its surround
+channels at -3 dB, a single one behind at -6 dB, low-frequency effects not at all. Mono is the mean of both sides. It is
+not scaled down for the case that all channels shout at once.
 """
 
 from __future__ import annotations
@@ -11,24 +11,34 @@ import av
 import numpy as np
 
 SQUARE = 0.5**0.5
-GAINS = {
-    "FL": 0.5, "FR": 0.5, "FC": SQUARE, "LFE": 0.0, "LFE2": 0.0, "BL": SQUARE / 2, "BR": SQUARE / 2, "SL": SQUARE / 2,
-    "SR": SQUARE / 2, "BC": 0.5, "FLC": 0.5, "FRC": 0.5, "WL": SQUARE / 2, "WR": SQUARE / 2, "TFL": SQUARE / 2,
-    "TFR": SQUARE / 2, "TBL": SQUARE / 2, "TBR": SQUARE / 2, "TSL": SQUARE / 2, "TSR": SQUARE / 2, "TC": 0.5,
-    "TFC": 0.5, "TBC": 0.5, "DL": 0.5, "DR": 0.5,
-}  # fmt: skip
-"""Gain of each channel in the mono mix, by ffmpeg's names."""
+SIDES = {
+    **dict.fromkeys(("FL", "FLC", "DL"), (1.0, 0.0)),
+    **dict.fromkeys(("FR", "FRC", "DR"), (0.0, 1.0)),
+    **dict.fromkeys(("FC", "TFC"), (SQUARE, SQUARE)),
+    **dict.fromkeys(("SL", "BL", "WL", "TFL", "TSL", "TBL"), (SQUARE, 0.0)),
+    **dict.fromkeys(("SR", "BR", "WR", "TFR", "TSR", "TBR"), (0.0, SQUARE)),
+    **dict.fromkeys(("BC", "TC", "TBC"), (0.5, 0.5)),
+    **dict.fromkeys(("LFE", "LFE2"), (0.0, 0.0)),
+}
+"""Gain of each channel, by ffmpeg's names, in the mix for the left and for the right."""
 CANCELLED = 0.01
 """Of the energy of its channels: where a mix holds less, they cancel each other (20 dB are lost)."""
 
 
-def gains_of(layout: av.AudioLayout) -> np.ndarray:
-    """Gain of each channel, float32 ``[channels]``; the mean over channels where the layout names none."""
+def gains_of(layout: av.AudioLayout, side: int | None = None) -> np.ndarray:
+    """Gain of each channel, float32 ``[channels]``; the mean over channels where the layout does not name them.
+
+    Args:
+        side: 0 for the left, 1 for the right, None for mono.
+    """
     names = [channel.name for channel in layout.channels]
-    if len(names) < 2 or not all(name in GAINS for name in names):
-        return np.full(max(1, layout.nb_channels), 1 / max(1, layout.nb_channels), np.float32)
-    gains = np.array([GAINS[name] for name in names], np.float32)
-    return gains if gains.any() else np.full(len(names), 1 / len(names), np.float32)
+    count = max(1, layout.nb_channels)
+    if len(names) > 1 and all(name in SIDES for name in names):
+        both = np.array([SIDES[name] for name in names], np.float32)
+        gains = both.mean(axis=1) if side is None else both[:, side]
+        if gains.any():
+            return gains
+    return np.full(count, 1 / count, np.float32)
 
 
 def samples_of_frame(frame: av.AudioFrame) -> np.ndarray:
@@ -44,14 +54,15 @@ def samples_of_frame(frame: av.AudioFrame) -> np.ndarray:
 
 
 class DownMix:
-    """Mixes blocks to mono and watches whether channels cancel each other.
+    """Mixes blocks to one channel and watches whether channels cancel each other.
 
     Args:
+        side: see :func:`gains_of`.
         alone: the number of a channel that is taken by itself instead.
     """
 
-    def __init__(self, alone: int | None = None):
-        self._alone = alone
+    def __init__(self, side: int | None = None, alone: int | None = None):
+        self._side, self._alone = side, alone
         self._gains: dict[str, np.ndarray] = {}
         self._mixed = 0.0
         self._energy = np.zeros(0)
@@ -65,7 +76,7 @@ class DownMix:
             return block[0]
         name = f"{frame.layout.name} {frame.layout.nb_channels}"
         if name not in self._gains:
-            self._gains[name] = gains_of(frame.layout)
+            self._gains[name] = gains_of(frame.layout, self._side)
         gains = self._gains[name]
         with np.errstate(all="ignore"):  # samples that are not finite are refused by those who ask
             mixed = gains @ block

@@ -1,4 +1,4 @@
-"""Still pictures of any usual kind: upright, eight bits a channel, nothing transparent, whole where it lies in tiles."""
+"""Still pictures of any usual kind: upright, eight bits a channel, nothing transparent, all tiles of them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from mvgen.media.kinds import kind_of_file
 from mvgen.media.picture import shrink, working_size
 
 try:
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
+    from pillow_heif import register_heif_opener
 except ImportError:  # phones' pictures are not read then, and the answer to them says so
-    pillow_heif = None
+    READS_HEIC = False
+else:
+    register_heif_opener()
+    READS_HEIC = True
 
 READ = "read are pictures in PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC and AVIF, and the first frame of a video"
 DEEP = ("I", "F")
@@ -62,11 +63,12 @@ def _opened(name: str) -> np.ndarray:
         if picture is not None:
             return picture
         kind = kind_of_file(name)
-        if pillow_heif is None and Path(name).suffix.lower() in (".heic", ".heif"):
+        if not READS_HEIC and Path(name).suffix.lower() in (".heic", ".heif"):
             raise UserError(f"{name} is a picture (HEIC), which pillow-heif reads: pip install pillow-heif") from None
         raise UserError(f"{name} is {kind or 'not a readable picture'}; {READ}") from None
     except Image.DecompressionBombError:
-        raise UserError(f"{name}: a picture of more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels is not read") from None
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise UserError(f"{name}: a picture of more than {most} pixels is not read") from None
     except MemoryError:
         raise UserError(f"{name}: its picture does not fit into memory") from None
     # Pillow's readers meet damage with errors of every kind.

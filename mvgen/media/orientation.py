@@ -7,6 +7,7 @@ with y downwards (ISO/IEC 14496-12, 8.3.2).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import numpy as np
@@ -42,7 +43,7 @@ class Orientation:
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
     """What the display matrix of a decoded frame asks for, to the nearest of the eight."""
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    data: Any = next((each for each in frame.side_data if getattr(each, "type", None) is Type.DISPLAYMATRIX), None)
     if data is None:
         return Orientation()
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(np.int64)

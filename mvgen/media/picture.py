@@ -29,6 +29,7 @@ MUCH_LARGER = 4
 COVER_GRACE = Fraction(1, 1000)
 """A frame counts as covered when at most this is missing at its end: containers' clocks tick as coarsely as 1 ms."""
 
+
 def working_size(size: Size) -> Size:
     """The (height, width) at which pictures are decoded for frames of ``size``: a whole multiple of it."""
     factor = max(1, -(-WORKING_SIDE // min(size)))
@@ -175,7 +176,9 @@ def read_picture_and_flow(
         frames uint8 ``[T, H, W, 3]`` and flow float16 ``[T, h, w, 2]`` (None where ``flow_size`` is None).
     """
     _check_size(size)
-    return frames_and_flow(_head(stream_picture(path, working_size(size), start, limit), frames), size, flow_size, method)
+    return frames_and_flow(
+        _head(stream_picture(path, working_size(size), start, limit), frames), size, flow_size, method
+    )
 
 
 def frames_and_flow(

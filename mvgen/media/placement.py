@@ -1,9 +1,9 @@
 """Where blocks of sound lie: by their stamps as a whole, not one by one.
 
 The samples that follow each other are believed to be whole, and stamps to say where they lie: containers round them,
-browsers write them some milliseconds off either way. Only where nearly all stamps of half a second (:data:`LASTING`) leave the
-running count of samples to one side by more than :data:`JUMP` is there a gap, an overlap, or a clock that runs apart;
-from there on the sound lies where its stamps say. A single wrong stamp moves nothing.
+browsers write them some milliseconds off either way. Only where nearly all stamps of half a second (:data:`LASTING`)
+leave the running count of samples to one side by more than :data:`JUMP` is there a gap, an overlap, or a clock that runs
+apart; from there on the sound lies where its stamps say. A single wrong stamp moves nothing.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ def place_blocks(stamps: Sequence[float | None], lengths: Sequence[int], rate: i
     """
     counts = np.cumsum([0, *lengths])
     starts = counts[:-1].astype(np.int64)
-    known = np.flatnonzero([stamp is not None for stamp in stamps])
+    told = np.array([np.nan if stamp is None else stamp for stamp in stamps], np.float64)
+    known = np.flatnonzero(np.isfinite(told))
     if not len(known):
         return starts
     here = counts[known]
-    apart = np.array([stamps[number] for number in known], np.float64) - here
+    apart = told[known] - here
     half = np.searchsorted(here, here + LASTING * rate)  # where the half second after each block ends
     short = here + LASTING * rate > counts[-1]
     first = 0

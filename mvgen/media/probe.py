@@ -33,6 +33,7 @@ class MediaInfo:
         has_picture: there is a video stream (cover art does not count).
         has_sound: there is an audio stream.
         width, height: of the picture as shown, that is, once it stands upright; 0 without picture.
+        aspect: width over height of a pixel of the picture as shown.
         orientation: how decoded frames must be turned and mirrored to stand upright.
         frame_rate: average source rate, frames a second; 0 where unknown.
         sample_rate: of the sound, samples a second; 0 without sound.
@@ -45,6 +46,7 @@ class MediaInfo:
     has_sound: bool
     width: int
     height: int
+    aspect: float
     orientation: Orientation
     frame_rate: float
     sample_rate: int
@@ -69,13 +71,6 @@ def origin(path: str | os.PathLike[str]) -> Fraction:
         return Fraction(0)
 
 
-def chosen_streams(path: str | os.PathLike[str]) -> tuple[int | None, int | None]:
-    """Numbers, within the file, of the streams that are read as picture and as sound; None where there is none."""
-    with open_media(path) as container:
-        picture, sound = picture_stream(container), sound_stream(container)
-        return None if picture is None else picture.index, None if sound is None else sound.index
-
-
 def probe(path: str | os.PathLike[str], max_pixels: int = MOST_PIXELS) -> MediaInfo:
     """Reads a file's headers and its first frame.
 
@@ -96,16 +91,19 @@ def probe(path: str | os.PathLike[str], max_pixels: int = MOST_PIXELS) -> MediaI
         duration = (container.duration or 0) / 1_000_000
         starts = stream_start(picture), stream_start(sound)
         rate = picture.average_rate if picture is not None else None
-        orientation, width, height = Orientation(), 0, 0
+        orientation, aspect, width, height = Orientation(), 1.0, 0, 0
         if picture is not None:
             orientation = _first_orientation(container, picture, os.fspath(path))
             width, height = orientation.shown(picture.width, picture.height)
+            aspect = float(picture.sample_aspect_ratio or 1) or 1.0
+            aspect = 1 / aspect if orientation.exchanged else aspect
         return MediaInfo(
             duration=duration,
             has_picture=picture is not None,
             has_sound=sound is not None,
             width=width,
             height=height,
+            aspect=aspect,
             orientation=orientation,
             frame_rate=float(rate or 0),
             sample_rate=sound.rate if sound is not None else 0,

@@ -10,7 +10,7 @@ import av.container
 import numpy as np
 import soxr
 
-from mvgen.clock import Seconds
+from mvgen.clock import Seconds, whole_frames
 from mvgen.errors import UserError
 from mvgen.media.container import open_media, sound_stream
 from mvgen.media.decode import Losses, decoded, presented
@@ -20,7 +20,19 @@ from mvgen.media.placement import place_blocks
 from mvgen.media.probe import origin
 from mvgen.media.timeline import Course, timeline_of
 
-def native_sound(path: str | os.PathLike[str], limit: Seconds | None = None) -> tuple[np.ndarray, int]:
+GRACE = Fraction(19, 1000)
+"""Seconds, just under a token, that sound may lack at the end of a frame that it covers: encoders' blocks and what they
+put before the sound end it some milliseconds early."""
+
+
+def covered_frames(samples: int, rate: int) -> int:
+    """Whole frames that a sound covers: one counts of whose end less than a token is missing, which is silence then."""
+    return whole_frames(Fraction(samples, rate) + GRACE)
+
+
+def native_sound(
+    path: str | os.PathLike[str], limit: Seconds | None = None, side: int | None = None
+) -> tuple[np.ndarray, int]:
     """The sound at its own rate, mixed to mono, sample 0 at t = 0 of the timeline (see :mod:`mvgen.media.probe`).
 
     What the decoder adds for its own start and end (priming, padding) is trimmed as the container says; gaps, and what
@@ -29,6 +41,7 @@ def native_sound(path: str | os.PathLike[str], limit: Seconds | None = None) -> 
 
     Args:
         limit: seconds; more is an error.
+        side: 0 for the left, 1 for the right of a stereo mix instead.
 
     Returns:
         float32 ``[n]`` and the sample rate.
@@ -43,7 +56,7 @@ def native_sound(path: str | os.PathLike[str], limit: Seconds | None = None) -> 
         if stream is None:
             raise UserError(f"{name} has no sound")
         course = timeline_of(path).courses[stream.index]
-        mix, losses = DownMix(), Losses(name, stream)
+        mix, losses = DownMix(side), Losses(name, stream)
         rate, blocks, starts = _blocks(container, stream, course, losses, mix, begin)
         losses.tell(begin)
     if (loudest := mix.loudest_if_cancelled) is not None:
@@ -51,7 +64,8 @@ def native_sound(path: str | os.PathLike[str], limit: Seconds | None = None) -> 
         with open_media(path) as container:
             stream = sound_stream(container)
             assert stream is not None
-            rate, blocks, starts = _blocks(container, stream, course, Losses(name, stream), DownMix(loudest), begin)
+            alone, losses = DownMix(alone=loudest), Losses(name, stream)
+            rate, blocks, starts = _blocks(container, stream, course, losses, alone, begin)
     length = max(int(start) + len(block) for start, block in zip(starts, blocks, strict=True))
     if course.exact_end and course.last is not None:
         # Decoders give whole blocks; where the last packet is shorter, the sound ends within it.

@@ -6,8 +6,9 @@ are, the second part would lie over the first, or hours behind it. Such a seam m
 both streams, so that the second part's picture follows the first part's, and its sound stays with it.
 
 - **A fall** is a decoding time more than :data:`FALL` before that of the packet before it.
-- **A leap** is a presentation more than :data:`LEAP` after all before it, during which the other stream is silent, too. A picture that stands
-  still while the sound goes on is none, nor is anything in a file with one stream: there, stamps are all there is.
+- **A leap** is a presentation more than :data:`LEAP` after all before it, during which the other stream is silent, too.
+  A picture that stands still while the sound goes on is none, nor is anything in a file with one stream: there, stamps
+  are all there is.
 
 Everything is read from the packets themselves: nothing is decoded, and no header asked.
 """

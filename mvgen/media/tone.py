@@ -14,8 +14,8 @@ HLG, PQ = 18, 16
 """Transfer characteristics, as H.273 numbers them."""
 WHITE = 203.0
 """cd/m2 of what is shown as white."""
-HLG_WHITE = 0.75
-"""Signal of that white in HLG."""
+HLG_WHITE = 0.265
+"""The same in HLG: light of the scene, of its most, at a signal of 0.75."""
 KNEE = 0.8
 """Linear light, of white, from which on highlights are rolled off."""
 TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)
@@ -30,10 +30,8 @@ def is_hdr(frame: av.VideoFrame) -> bool:
 def _hlg_light(signal: np.ndarray) -> np.ndarray:
     """Light of the scene, 1 at white (ITU-R BT.2100, inverse OETF)."""
 
-    def inverse(value: np.ndarray) -> np.ndarray:
-        return np.where(value <= 0.5, value**2 / 3, (np.exp((value - 0.55991073) / 0.17883277) + 0.28466892) / 12)
-
-    return inverse(signal) / inverse(np.float32(HLG_WHITE))
+    light = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - 0.55991073) / 0.17883277) + 0.28466892) / 12)
+    return light / HLG_WHITE
 
 
 def _pq_light(signal: np.ndarray) -> np.ndarray:
