@@ -22,7 +22,7 @@ from mvgen.benchmarks.beside_transformers import HEADING, measure_codec, measure
 from mvgen.benchmarks.codec import CodecCase
 from mvgen.benchmarks.music import CLOCKS, SIZES, Case
 from mvgen.errors import UserError, run_command
-from mvgen.files import write_json
+from mvgen.files import check_output, write_json
 
 
 def parser() -> argparse.ArgumentParser:
@@ -107,8 +107,8 @@ def bench_data(given: argparse.Namespace, cores: int) -> dict[str, object]:
 def command(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     given = parser().parse_args(argv)
-    if given.json and not Path(given.json).absolute().parent.is_dir():
-        raise UserError(f"--json {given.json}: its folder does not exist")
+    if given.json:
+        check_output("--json", given.json)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     figures = {"music": bench_music, "data": bench_data}[given.subject](given, cores)
     if given.json:

@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+LAST_SEED = 2**32 - 1
+"""The largest seed: random keys are made of 32 bits, and larger ones would repeat the results of smaller ones."""
 
 
 class UserError(Exception):
     """Something the user can mend. The message is one line: what is wrong, where, what to do."""
 
 
+def in_range(name: str, value: float, low: float, high: float) -> None:
+    """Raises ``UserError`` where a number is not between two others, both included; "not a number" never is.
+
+    Args:
+        name: of the option or field.
+    """
+    if not low <= value <= high:
+        raise UserError(f"{name} is {value}; it must be a number from {low:g} to {high:g}")
+
+
+def seed_in_range(name: str, seed: int) -> None:
+    """Raises ``UserError`` where a seed is none."""
+    if not 0 <= seed <= LAST_SEED:
+        raise UserError(f"{name} is {seed}; it must be a whole number from 0 to {LAST_SEED}")
+
+
+def finite_fields(fields: Mapping[str, Any], name: str = "config") -> None:
+    """Raises ``UserError``, with the field's name, where a number in a configuration is infinite or none at all."""
+    for key, value in fields.items():
+        if isinstance(value, Mapping):
+            finite_fields(value, f"{name}.{key}")
+        elif isinstance(value, (list, tuple)):
+            finite_fields({str(number): each for number, each in enumerate(value)}, f"{name}.{key}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{name}.{key} is {value}; it must be a finite number")
+
+
 def run_command(command: Callable[[], int | None]) -> None:
     """Runs a command line's main function and exits.
 
     ``UserError`` becomes one line on stderr and exit status 2; ctrl-C exits 130; anything else is a bug and keeps its
-    traceback.
+    traceback. What a terminal cannot show, such as the names of files in another coding, is printed as escapes.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = command()
     except UserError as error:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mvgen.errors import UserError, run_command, without_extra
-from mvgen.files import write_json
+from mvgen.errors import UserError, run_command, seed_in_range, without_extra
+from mvgen.files import check_output, write_json
 
 try:
     from mvgen.evaluation.folders import PARTS, evaluate_folders
@@ -53,10 +53,10 @@ def main() -> int:
     if unknown := sorted(set(parts) - set(PARTS)):
         raise UserError(f"--parts names {', '.join(unknown)}; it can name {', '.join(PARTS)}")
     for option, file in (("--out", arguments.out), ("--report", arguments.report)):
-        if file and (Path(file).is_dir() or not Path(file).resolve().parent.is_dir()):
-            raise UserError(f"{option} {file}: give a file in a folder that exists")
-    if not 0 <= arguments.seed < 2**32:
-        raise UserError(f"--seed {arguments.seed}: it must be at least 0 and less than 2^32")
+        if file:
+            folders = [Path(name) for name in (arguments.reference, arguments.generated, arguments.validate) if name]
+            check_output(option, file, inputs=[path for folder in folders for path in folder.glob("*")])
+    seed_in_range("--seed", arguments.seed)
     if arguments.validate:
         if arguments.reference or arguments.generated or arguments.report or arguments.weights:
             raise UserError("--validate DIR takes only --out and --seed beside it")

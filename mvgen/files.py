@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,56 @@ from typing import Any
 import numpy as np
 
 from mvgen.errors import UserError
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, on nearly all file systems."""
+LEAST_FREE = 1 << 20
+"""Bytes that must be free where a result is to be written."""
+
+
+def check_output(
+    option: str,
+    out: str | os.PathLike[str],
+    endings: Sequence[str] = (),
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    size: int = LEAST_FREE,
+) -> None:
+    """Whether a result can be written, asked before the work that makes it.
+
+    Args:
+        option: what gave the name, for the message.
+        out: a file, there or not.
+        endings: what its name must end with, if anything.
+        inputs: files that it must not replace.
+        size: bytes that it may take.
+
+    Raises:
+        UserError: it has another ending, is a folder or no plain file, is one of the inputs, its name is too long, its
+            folder is not there or may not be written, or the disk is full.
+    """
+    path = Path(out)
+    told = f"{option} {path}"
+    if endings and path.suffix.lower() not in endings:
+        raise UserError(f"{told}: end its name with {' or '.join(endings)}")
+    if not path.name or path.is_dir():
+        raise UserError(f"{told} is a folder; name a file in it")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise UserError(f"{told}: its name is longer than {LONGEST_NAME} bytes")
+    if not path.parent.is_dir():
+        raise UserError(f"{told} cannot be written: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"{told} cannot be written: the folder {path.parent} may not be written")
+    if path.exists():
+        if not path.is_file():
+            raise UserError(f"{told} is not a plain file; name another")
+        if not os.access(path, os.W_OK):
+            raise UserError(f"{told} cannot be written: it is there already, and protected")
+        for each in inputs:
+            if os.path.exists(each) and os.path.samefile(path, each):
+                raise UserError(f"{told} is also an input, {os.fspath(each)}; name another file, it would be replaced")
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise UserError(f"{told}: {free / 1e6:.1f} MB are free there, {size / 1e6:.1f} MB are needed")
 
 
 @contextmanager
@@ -35,7 +85,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     if not target.parent.is_dir():
         raise UserError(f"{target.parent} is not a folder, so {target.name} cannot be written there")
-    partial = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+    ending = f".partial-{os.getpid()}{target.suffix}"
+    # However long its name is, the one beside it is a name, too.
+    stem = os.fsdecode(os.fsencode(target.stem)[: LONGEST_NAME - 1 - len(os.fsencode(ending))])
+    partial = target.with_name(f".{stem}{ending}")
     try:
         yield partial
         os.replace(partial, target)
@@ -81,10 +134,14 @@ def as_spelled(path: str) -> str:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes UTF-8 text, whole or not at all. Raises ``UserError`` where it cannot be written."""
+    """Writes UTF-8 text, whole or not at all; what is none (names of files in another coding) as escapes.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     try:
         with whole_file(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UserError(f"cannot write {os.fspath(path)}: {error.strerror}") from error
 

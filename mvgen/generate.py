@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mvgen.errors import run_command
+from mvgen.errors import run_command, seed_in_range
 from mvgen.evaluation.performances import perform_split
 from mvgen.inference.from_files import film_of_music, music_for_video
 from mvgen.inference.options import (
@@ -69,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mvgen.generate", description="Generates music or video.")
     add_arguments(parser)
     given = parser.parse_args(argv)
+    seed_in_range("--seed", given.seed)
     if given.direction == "music":
         music_for_video(
             given.checkpoint, given.video, given.out, sampling_of(given), seed=given.seed,

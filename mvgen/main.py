@@ -18,7 +18,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mvgen.data.huge_pages import restart_in_huge_pages
-from mvgen.errors import UserError, run_command
+from mvgen.errors import UserError, finite_fields, run_command
 from mvgen.files import preset
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Preset (base, demo, ...) or configuration file.")
@@ -37,7 +37,7 @@ def parse_flags(argv: list[str]) -> tuple[ConfigDict, str, str]:
         config, workdir = CONFIG.value, WORKDIR.value
         if config is None or not workdir:
             raise UserError("--config=NAME and --workdir=DIR are needed; see --help")
-        config.to_dict()  # a file that could not be read says so only when it is used
+        finite_fields(config.to_dict())  # a file that could not be read says so only when it is used
     except (AttributeError, KeyError) as error:  # ConfigDict adds what was perhaps meant
         said = str(error.args[0]).replace("\\n", " ").replace("\\'", "'")
         raise UserError(f"the configuration has no such field: {said}") from None

@@ -14,8 +14,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from mvgen.errors import UserError, run_command
-from mvgen.files import write_json
+from mvgen.errors import in_range, run_command
+from mvgen.files import check_output, write_json
 from mvgen.inference.options import add_semantic
 from mvgen.inference.retrieval import retrieve
 
@@ -40,11 +40,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Reads the arguments and searches."""
     arguments = parser().parse_args(argv)
-    if arguments.top < 1:
-        raise UserError(f"--top {arguments.top}: at least 1")
+    in_range("--top", arguments.top, 1, 1_000_000)
     out = Path(arguments.json) if arguments.json else None
-    if out and not out.parent.is_dir():
-        raise UserError(f"--json {out}: the folder {out.parent} does not exist")
+    if out:
+        check_output("--json", out, inputs=[arguments.video or arguments.audio])
     answer = retrieve(
         arguments.checkpoint, arguments.records, video=arguments.video or "", audio=arguments.audio or "",
         top=arguments.top, index=arguments.index or "", encoder=arguments.semantic,

@@ -17,9 +17,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from mvgen.errors import UserError, run_command
+from mvgen.errors import UserError, in_range, run_command, seed_in_range
 from mvgen.evaluation.synchronisation import prove, told
-from mvgen.files import write_json
+from mvgen.files import check_output, write_json
 from mvgen.inference.options import add_semantic
 from mvgen.inference.synchronisation import STEP_SECONDS, Synchroniser
 
@@ -45,13 +45,14 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Reads the arguments and listens."""
     arguments = parser().parse_args(argv)
-    if not STEP_SECONDS <= arguments.reach <= 10 or arguments.shifts < 1 or arguments.seed < 0:
-        raise UserError("--reach lies between 0.01 and 10 s, --shifts is at least 1, --seed not negative")
+    in_range("--reach", arguments.reach, STEP_SECONDS, 10)
+    in_range("--shifts", arguments.shifts, 1, 10_000)
+    seed_in_range("--seed", arguments.seed)
     if not 0 < arguments.seconds <= 3600:
-        raise UserError(f"--seconds {arguments.seconds:g}: above 0 and at most 3600")
+        raise UserError(f"--seconds is {arguments.seconds}; it must be a number above 0 and at most 3600")
     out = Path(arguments.json) if arguments.json else None
-    if out and not out.parent.is_dir():
-        raise UserError(f"--json {out}: the folder {out.parent} does not exist")
+    if out:
+        check_output("--json", out, inputs=[arguments.video or "", *Path(arguments.prove or ".").glob("*")])
     synchroniser = Synchroniser(arguments.checkpoint, arguments.reach, arguments.seconds, arguments.semantic)
     if arguments.prove:
         proof = prove(synchroniser, Path(arguments.prove), arguments.shifts, arguments.seed)

@@ -26,7 +26,7 @@ from data_prep.extract.cache import Cache, disk_error
 from data_prep.sources import find_clips
 from data_prep.sources.manifest import SPLITS, Clip, result_line
 from mvgen.data.records import RecordSpec
-from mvgen.errors import UserError
+from mvgen.errors import UserError, finite_fields
 from mvgen.files import preset
 
 BASE_CONFIG = "base"
@@ -37,7 +37,7 @@ Outcome = dict[str, Any]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command; what is left over goes to Beam."""
     parser.add_argument(
-        "--input", required=True, metavar="DIR_OR_MANIFEST", help="folder of videos, or a manifest (.jsonl, .csv)"
+        "--input", required=True, metavar="DIR_OR_MANIFEST", help="folder of videos, or a manifest (.jsonl, .csv, .tsv)"
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of records to make, or to replace")
     parser.add_argument("--config", default=BASE_CONFIG, metavar="NAME", help="data preset or file (%(default)s)")
@@ -87,6 +87,7 @@ def load_config(path: str, changes: Sequence[tuple[str, str]] = ()) -> ConfigDic
             raise UserError(f"the config has no field {field!r}; see {path}") from None
         except (TypeError, ValueError) as error:
             raise UserError(f"--config.{field}={text}: {error}") from None
+    finite_fields(config.to_dict())
     return config
 
 

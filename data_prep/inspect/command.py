@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_prep.inspect.records import inspect_folder, summary
 from data_prep.inspect.report import write_report
+from mvgen.files import check_output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command: 0 when every record is sound, 1 when any is bad."""
+    if args.report:
+        check_output("--report", args.report, inputs=Path(args.records).glob("*"))
     found, spec = inspect_folder(args.records)
     for name, value in summary(found, spec):
         print(f"{name:>16}: {value}")

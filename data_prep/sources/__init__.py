@@ -14,7 +14,7 @@ from mvgen.errors import UserError
 
 
 def find_clips(source: str | os.PathLike[str], single_parts: bool = False) -> list[Clip]:
-    """Clips of a manifest (.jsonl or .csv), of a folder that holds a manifest.jsonl (as Recital's), or of any folder.
+    """Clips of a manifest (.jsonl, .csv, .tsv), of a folder with a manifest.jsonl (as Recital's), or of any folder.
 
     URMP and FAIR-Play are known by how they lie on disk.
 
@@ -34,7 +34,7 @@ def find_clips(source: str | os.PathLike[str], single_parts: bool = False) -> li
             return clips_of_urmp(path, single_parts)
         return clips_of_fair_play(path) if is_fair_play(path) else clips_of_folder(path)
     if path.is_file():
-        if path.suffix.lower() not in (".jsonl", ".csv"):
-            raise UserError(f"{path} is neither a folder nor a manifest (.jsonl or .csv)")
+        if path.suffix.lower() not in (".jsonl", ".csv", ".tsv"):
+            raise UserError(f"{path} is neither a folder nor a manifest (.jsonl, .csv or .tsv)")
         return read_manifest(path)
     raise UserError(f"{path}: no such file or folder")

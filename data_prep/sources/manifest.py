@@ -6,18 +6,20 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data_prep.sources.table import KNOWN, read_rows
 from mvgen.errors import UserError
+from mvgen.files import as_spelled
 
 MANIFEST_FILE = "manifest.jsonl"
 SPLITS = ("train", "test")
-KNOWN = ("clip_id", "path", "source_id", "labels", "licence", "split", "notes", "sound")
 LONGEST_NAME = 200
 """Bytes of a clip id: with an ending and a number it must still be a file's name."""
 
@@ -64,7 +66,7 @@ class Clip:
 
 
 def read_manifest(path: Path) -> list[Clip]:
-    """Clips of a ``.jsonl`` or ``.csv`` manifest; paths in it are relative to it.
+    """Clips of a manifest (:mod:`data_prep.sources.table` says how it may be written); paths in it are relative to it.
 
     Only ``path`` must be given. ``clip_id`` is by default the path without its ending, ``source_id`` the clip id.
 
@@ -72,71 +74,51 @@ def read_manifest(path: Path) -> list[Clip]:
         UserError: the file or a line of it cannot be understood; the line is named.
     """
     try:
-        rows = list(_csv_rows(path) if path.suffix.lower() == ".csv" else _jsonl_rows(path))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(read_rows(path))
+    except (OSError, csv.Error) as error:
         raise UserError(f"{path} is not a readable manifest: {error}") from None
     if not rows:
         raise UserError(f"{path} lists no clip")
     return [_clip(row, path, where) for where, row in rows]
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            where = f"{path} line {number}"
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{where} is not JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise UserError(f"{where} is not a JSON object")
-            yield where, row
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        for row in reader:
-            where = f"{path} line {reader.line_num}"
-            given: dict[str, Any] = {key: value for key, value in row.items() if key and value}
-            if "labels" in given:
-                given["labels"] = [label.strip() for label in given["labels"].replace(",", ";").split(";")]
-            if "notes" in given:
-                try:
-                    given["notes"] = json.loads(given["notes"])
-                except ValueError as error:
-                    raise UserError(f"{where}: its notes are not JSON: {error}") from None
-            yield where, given
-
-
 def _clip(row: dict[str, Any], manifest: Path, where: str) -> Clip:
     given = row.get("path")
     if not isinstance(given, str) or not given:
-        raise UserError(f"{where} names no path")
+        raise UserError(f"{where} names no path; its columns are {', '.join(map(str, row)) or 'none'}")
+    if "\0" in given:
+        raise UserError(f"{where}: its path holds a zero byte")
     split = row.get("split") or None
+    split = split.lower() if isinstance(split, str) else split
     if split not in (None, *SPLITS):
         raise UserError(f"{where}: split is {split!r}; it can be {' or '.join(SPLITS)}")
     labels = row.get("labels") or ()
     if isinstance(labels, str):
-        labels = [labels]
+        # In a table, one cell holds them all.
+        labels = labels.replace(",", ";").split(";") if manifest.suffix.lower() != ".jsonl" else [labels]
+    if not isinstance(labels, (list, tuple)):
+        raise UserError(f"{where}: labels are {labels!r}; they must be text or a list of texts")
     clip_id = file_name(str(row.get("clip_id") or Path(given).with_suffix("").as_posix()))
     return Clip(
         clip_id=clip_id,
-        path=(manifest.parent / given).absolute(),
+        path=Path(as_spelled(str((manifest.parent / given).absolute()))),
         source_id=str(row.get("source_id") or clip_id),
-        labels=tuple(str(label) for label in labels),
+        labels=tuple(str(label).strip() for label in labels),
         licence=str(row.get("licence") or row.get("license") or ""),
         split=split,
         notes=_notes(row.get("notes") or (), where),
         extra={key: value for key, value in row.items() if key not in KNOWN},
-        sound=(manifest.parent / str(row["sound"])).absolute() if row.get("sound") else None,
+        sound=Path(as_spelled(str((manifest.parent / str(row["sound"])).absolute()))) if row.get("sound") else None,
         root=None if Path(given).is_absolute() else manifest.parent.absolute(),
     )
 
 
 def _notes(rows: Any, where: str) -> tuple[tuple[float, float, float], ...]:
+    if isinstance(rows, str):  # in a table
+        try:
+            rows = json.loads(rows)
+        except ValueError as error:
+            raise UserError(f"{where}: its notes are not JSON: {error}") from None
     try:
         notes = tuple((float(row[0]), float(row[1]), float(row[2])) for row in rows)
     except (TypeError, ValueError, IndexError, KeyError):
@@ -148,6 +130,7 @@ def _notes(rows: Any, where: str) -> tuple[tuple[float, float, float], ...]:
 
 def file_name(text: str) -> str:
     """A clip id out of any text: no separators of paths, no leading dot, no control characters, not too long a name."""
+    text = unicodedata.normalize("NFC", text)  # so that two spellings of one name are one id
     kept = "".join("_" if char in '/\\:*?"<>|' or not char.isprintable() else char for char in text)
     kept = kept.strip().lstrip(".") or "clip"
     if len(kept.encode()) <= LONGEST_NAME:

@@ -7,6 +7,7 @@ position of a run is one number, and resuming on another number of hosts goes on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -30,7 +31,7 @@ Batches: TypeAlias = grain.DatasetIterator
 
 def window_frames(seconds: float) -> int:
     """Frames of a window. Raises ``UserError`` when it is not a whole, positive number of frames."""
-    frames = Fraction(seconds).limit_denominator(10**6) * clock.FRAME_RATE
+    frames = Fraction(seconds).limit_denominator(10**6) * clock.FRAME_RATE if math.isfinite(seconds) else Fraction(0)
     if frames <= 0 or frames.denominator != 1:
         raise UserError(
             f"config.data.window_seconds is {seconds}; it must be a positive multiple of 1/{clock.FRAME_RATE} s, "

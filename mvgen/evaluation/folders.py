@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,9 +28,11 @@ from mvgen.evaluation.metrics.motion import mean_flow
 from mvgen.evaluation.metrics.scores import score_picture, score_sound, score_sync
 from mvgen.evaluation.metrics.table import ScoreTable
 from mvgen.evaluation.metrics.weighted import judges, score_weighted
-from mvgen.media import MediaInfo, probe, read_picture, read_sound
+from mvgen.media import MediaInfo, check_span, probe, read_picture, read_sound
 from mvgen.media.container import open_media, picture_stream
+from mvgen.media.decode import Losses, timed_pictures
 from mvgen.media.onsets import SAMPLE_RATE
+from mvgen.media.timeline import timeline_of
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 MANIFEST = "manifest.jsonl"
@@ -227,8 +230,7 @@ def analyse(
         return cache[path, size, True]
     if key not in cache:
         info = probe(path)
-        if info.duration > MOST_SECONDS:
-            raise UserError(f"{path} lasts {info.duration:.0f} s; at most {MOST_SECONDS:.0f} s are scored at a time")
+        check_span(path, MOST_SECONDS)
         heard = seen = None
         if info.has_sound:
             heard = hear(path, like)
@@ -277,7 +279,8 @@ def native_motion(path: Path) -> tuple[np.ndarray, float]:
         if stream is None:
             raise UserError(f"{path} has no picture")
         rate = float(stream.average_rate or FRAME_RATE)
-        for frame in container.decode(stream):
+        losses = Losses(str(path), stream)
+        for _, frame in timed_pictures(container, stream, timeline_of(path).courses[stream.index], losses):
             grey = cv2.cvtColor(frame.to_ndarray(format="rgb24"), cv2.COLOR_RGB2GRAY)
             if before is not None and before.shape == grey.shape:
                 magnitudes.append(mean_flow(before, grey))
@@ -285,6 +288,11 @@ def native_motion(path: Path) -> tuple[np.ndarray, float]:
     if not magnitudes:
         raise UserError(f"{path} holds fewer than two frames")
     return np.array([magnitudes[0], *magnitudes]), rate
+
+
+def plain_name(name: str) -> str:
+    """A name as all its spellings have it: an accented letter can be one character or two (NFC, NFD)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def read_manifest(path: Path) -> dict[str, Clip]:
@@ -305,7 +313,7 @@ def read_manifest(path: Path) -> dict[str, Clip]:
             continue
         try:
             line = json.loads(text)
-            name = Path(line.get("path") or line["clip_id"]).stem
+            name = plain_name(Path(line.get("path") or line["clip_id"]).stem)
             known[name] = Clip.of_line(line, name)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise UserError(f"{path} line {number} cannot be read: {error!r}") from error
@@ -313,15 +321,16 @@ def read_manifest(path: Path) -> dict[str, Clip]:
 
 
 def find_videos(folder: Path) -> dict[str, Path]:
-    """The videos of a folder by name without ending. Raises ``UserError`` if there is none, or two of one name."""
+    """The videos of a folder by plain name, no ending. Raises ``UserError`` if there is none, or two of one name."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
     videos: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith("."):
-            if path.stem in videos:
-                raise UserError(f"{folder} holds both {videos[path.stem].name} and {path.name}: keep one of each name")
-            videos[path.stem] = path
+            name = plain_name(path.stem)
+            if name in videos:
+                raise UserError(f"{folder} holds both {videos[name].name} and {path.name}: keep one of each name")
+            videos[name] = path
     if not videos:
         raise UserError(f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)})")
     return videos

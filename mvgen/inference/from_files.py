@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +13,7 @@ import numpy as np
 from mvgen import clock
 from mvgen.data.loader import window_frames
 from mvgen.errors import UserError
+from mvgen.files import check_output
 from mvgen.inference.inputs import FilmReader, load_codec, read_first_image, read_tokens
 from mvgen.inference.music_to_video import Filming, generate_video
 from mvgen.inference.options import Prompt
@@ -57,7 +56,7 @@ def music_for_video(
         UserError: something the user can mend; where it can be told, before any work.
     """
     if not (stream and out == "-"):
-        check_out(out, (".wav",) if stream else (".mp4", ".wav"))
+        check_output("--out", out, (".wav",) if stream else (".mp4", ".wav"), [video, beginning or ""])
     model, config, spec = load_model(checkpoint)
     codec = load_codec(spec)
     words = text.embedded(model) if text else None
@@ -99,7 +98,7 @@ def film_of_music(checkpoint: str, image: str, audio: str, out: str, filming: Fi
     Raises:
         UserError: something the user can mend; where it can be told, before any work.
     """
-    check_out(out, (".mp4",))
+    check_output("--out", out, (".mp4",), (image, audio))
     model, config, spec = load_model(checkpoint)
     codec = load_codec(spec)
     assert spec.frame_size is not None
@@ -115,15 +114,6 @@ def film_of_music(checkpoint: str, image: str, audio: str, out: str, filming: Fi
 def shown(frames: np.ndarray) -> int:
     """Whole factor by which small pictures are enlarged when written."""
     return max(1, SMALLEST_SIDE // min(frames.shape[1:3]))
-
-
-def check_out(out: str, endings: tuple[str, ...]) -> None:
-    """Raises ``UserError`` where a result could not be written, before any work is done."""
-    path = Path(out)
-    if path.suffix.lower() not in endings:
-        raise UserError(f"--out {out}: end its name with {' or '.join(endings)}")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"--out {out}: the folder {path.parent} does not exist or cannot be written")
 
 
 def write_stream(out: str, pieces: Iterator[np.ndarray], codec: Codec, frames: int) -> None:

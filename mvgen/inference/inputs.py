@@ -13,8 +13,17 @@ from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
 from mvgen.interop.encodec import load_encodec
 from mvgen.interop.vision import NONE, SemanticEncoder, encoder_hash
-from mvgen.media import probe, read_image, read_picture, read_picture_and_flow, read_sound
+from mvgen.media import (
+    check_span,
+    covered_frames,
+    probe,
+    read_image,
+    read_picture,
+    read_picture_and_flow,
+    read_sound,
+)
 from mvgen.media.flow import FLOW_METHODS
+from mvgen.media.sound import cut
 from mvgen.models.codec import Codec
 from mvgen.models.config import MVGenConfig
 from mvgen.training.checkpoint import find, read_description
@@ -74,13 +83,12 @@ class FilmReader:
         info = probe(path)
         if not info.has_picture:
             raise UserError(f"{path}: has no picture")
-        if info.duration > MOST_SECONDS:
-            raise UserError(f"{path}: lasts {info.duration:.0f} s; at most {MOST_SECONDS:.0f} s are taken at a time")
+        check_span(path, MOST_SECONDS, "picture")
         spec = self._spec
         assert spec.frame_size is not None
         flow_size = spec.flow_size if self._config.sees_flow else None
         method = self._method if flow_size else FLOW_METHODS[0]
-        frames, flow = read_picture_and_flow(path, spec.frame_size, flow_size, method)
+        frames, flow = read_picture_and_flow(path, spec.frame_size, flow_size, method, limit=MOST_SECONDS)
         film = {"frames": frames}
         if flow is not None:
             film["flow"] = flow
@@ -104,15 +112,14 @@ def read_first_image(path: str, size: tuple[int, int]) -> np.ndarray:
 
 def read_tokens(path: str, codec: Codec) -> np.ndarray:
     """Audio tokens of a sound or video file, ``[1, tokens, codebooks]``, whole frames only."""
-    sound = read_sound(path, codec.sampling_rate)
-    if len(sound) > MOST_SECONDS * codec.sampling_rate:
-        raise UserError(f"{path}: its sound is longer than {MOST_SECONDS:.0f} s")
+    check_span(path, MOST_SECONDS, "sound")
+    sound = read_sound(path, codec.sampling_rate, limit=MOST_SECONDS)
     if not np.isfinite(sound).all():
         raise UserError(f"{path}: its sound holds samples that are not finite numbers")
-    frames = clock.whole_frames(len(sound) / codec.sampling_rate)
+    frames = covered_frames(len(sound), codec.sampling_rate)
     if frames < 2:
         raise UserError(f"{path}: its sound is shorter than two frames ({2 / clock.FRAME_RATE} s)")
-    sound = sound[: clock.samples_of(frames, codec.sampling_rate)]
+    sound = cut(sound, codec.sampling_rate, 0, clock.frame_start(frames))
     return np.asarray(codec.encode(jnp.asarray(sound)[None]))[:, : clock.tokens_of(frames)]
 
 

@@ -6,12 +6,17 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-from mvgen.errors import UserError
+from mvgen.errors import UserError, in_range
 from mvgen.inference.music_to_video import Filming
 from mvgen.inference.sampling import Sampling
 from mvgen.interop.text import embed, read_text
 from mvgen.models.mvgen import MVGen
 from mvgen.models.token_decoder import Text
+
+MOST_TEMPERATURE = 100.0
+"""Far above it every token is as likely as any other."""
+MOST_GUIDANCE = 100.0
+MOST_STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -80,16 +85,21 @@ def add_filming(parser: argparse.ArgumentParser) -> None:
 
 def sampling_of(arguments: argparse.Namespace) -> Sampling:
     """Raises ``UserError`` for a setting that cannot be."""
-    if arguments.temperature < 0 or arguments.top_k < 0 or not 0 < arguments.top_p <= 1:
-        raise UserError("--temperature and --top-k must not be negative, --top-p lies above 0 and at most at 1")
+    in_range("--temperature", arguments.temperature, 0, MOST_TEMPERATURE)
+    in_range("--top-k", arguments.top_k, 0, 2**31 - 1)
+    if not 0 < arguments.top_p <= 1:
+        raise UserError(f"--top-p is {arguments.top_p}; it must be a number above 0 and at most 1")
+    in_range("--guidance", arguments.guidance, 0, MOST_GUIDANCE)
     text_guidance = getattr(arguments, "text_guidance", Sampling.text_guidance)  # `records` reads no text
+    in_range("--text-guidance", text_guidance, 0, MOST_GUIDANCE)
     return Sampling(arguments.temperature, arguments.top_k, arguments.top_p, arguments.guidance, text_guidance)
 
 
 def filming_of(arguments: argparse.Namespace) -> Filming:
     """Raises ``UserError`` for a setting that cannot be."""
-    if arguments.steps < 1:
-        raise UserError("--steps must be at least 1")
+    in_range("--steps", arguments.steps, 1, MOST_STEPS)
+    in_range("--sound-guidance", arguments.sound_guidance, 0, MOST_GUIDANCE)
+    in_range("--image-guidance", arguments.image_guidance, 0, MOST_GUIDANCE)
     return Filming(arguments.steps, arguments.sound_guidance, arguments.image_guidance)
 
 

@@ -2,8 +2,8 @@
 
 The samples that follow each other are believed to be whole, and stamps to say where they lie: containers round them,
 browsers write them some milliseconds off either way. Only where nearly all stamps of half a second (:data:`LASTING`)
-leave the running count of samples to one side by more than :data:`JUMP` is there a gap, an overlap, or a clock that runs
-apart; from there on the sound lies where its stamps say. A single wrong stamp moves nothing.
+leave the running count of samples to one side by more than :data:`JUMP` is there a gap, an overlap, or a clock that
+runs apart; from there on the sound lies where its stamps say. A single wrong stamp moves nothing.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from functools import lru_cache
 import av
 import av.container
 
+from mvgen.errors import UserError
 from mvgen.media.container import Stream, explain, kind_of, open_media, picture_stream, sound_stream
 from mvgen.media.notes import note
 
@@ -53,6 +54,7 @@ class Course:
     """How one stream's packets lie on the timeline.
 
     Attributes:
+        kind: "picture" or "sound".
         ordinals, shifts: from packet ``ordinals[k]`` of the stream on, its stamps are moved by ``shifts[k]`` seconds.
         floors: where not None, only those from this stamp on: after a leap come packets that are shown before it.
         first, last: where its first packet begins and its last ends on the timeline; None where it has no stamp.
@@ -61,6 +63,7 @@ class Course:
         exact_end: whether the container says to the sample where the last packet ends.
     """
 
+    kind: str = ""
     ordinals: list[int] = field(default_factory=lambda: [0])
     shifts: list[Fraction] = field(default_factory=lambda: [Fraction(0)])
     floors: list[Fraction | None] = field(default_factory=lambda: [None])
@@ -207,7 +210,8 @@ def _covered(seam: _Seam, others: list[Packet]) -> bool:
 
 
 def _course(packets: list[Packet], seams: list[_Seam], stream: Stream) -> Course:
-    course = Course(packets=len(packets), exact_end=stream.time_base is not None and stream.time_base <= FINE)
+    course = Course(kind_of(stream), packets=len(packets))
+    course.exact_end = stream.time_base is not None and stream.time_base <= FINE
     for seam in seams:
         course.ordinals.append(seam.ordinal)
         course.shifts.append(course.shifts[-1] - seam.step)
@@ -224,10 +228,21 @@ def _course(packets: list[Packet], seams: list[_Seam], stream: Stream) -> Course
     return course
 
 
-def span(path: str | os.PathLike[str]) -> Fraction:
+def span(path: str | os.PathLike[str], kind: str = "") -> Fraction:
     """Seconds from the first moment to the last that the packets of a file hold, whatever its headers state.
+
+    Args:
+        kind: "picture" or "sound", to ask of that stream alone.
 
     Raises:
         UserError: not a readable media file.
     """
-    return timeline_of(path).seconds
+    courses = timeline_of(path).courses
+    return Timeline({number: each for number, each in courses.items() if kind in ("", each.kind)}).seconds
+
+
+def check_span(path: str | os.PathLike[str], most: float, kind: str = "") -> None:
+    """Raises ``UserError`` where a file, or one stream of it, holds more than ``most`` seconds."""
+    if (seconds := span(path, kind)) > most:
+        what = f"its {kind}" if kind else "it"
+        raise UserError(f"{os.fspath(path)}: {what} lasts {float(seconds):.0f} s; at most {most:.0f} s are taken")

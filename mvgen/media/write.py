@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import IO
@@ -20,6 +23,8 @@ from mvgen.files import whole_file
 REPRODUCIBLE = "cpu-independent=1"
 """A parameter of x264 without which the same pictures may give other bytes: on processors with AVX-512 its macroblock
 tree (x264's core 165, in PyAV 18.1) takes in what happens to lie in memory."""
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENAMETOOLONG)
+"""What says that the place written to is at fault."""
 
 
 def write_video(
@@ -43,7 +48,8 @@ def write_video(
         quality: x264's constant rate factor; lower is better and larger.
 
     Raises:
-        ValueError: arrays of the wrong shape or dtype. UserError: the folder does not exist.
+        ValueError: arrays of the wrong shape or dtype. UserError: the folder does not exist, or the file cannot be
+            written.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
         raise ValueError(f"frames must be uint8 [T, H, W, 3], not {frames.dtype} {frames.shape}")
@@ -53,7 +59,8 @@ def write_video(
     # yuv420p has one colour for 2 x 2 pixels: an odd side gets its last row or column once more.
     odd = ((0, height % 2), (0, width % 2), (0, 0))
     options = {"movflags": "faststart", "fflags": "+bitexact"}
-    with whole_file(path) as partial, av.open(str(partial), "w", format="mp4", options=options) as out:
+    # An absolute path behind "file:" cannot be taken for a protocol, whatever colons it holds.
+    with _written(path) as partial, av.open(f"file:{partial.absolute()}", "w", format="mp4", options=options) as out:
         video = out.add_stream("libx264", rate=FRAME_RATE)
         video.width, video.height, video.pix_fmt = width + odd[1][1], height + odd[0][1], "yuv420p"
         video.time_base = Fraction(1, FRAME_RATE)
@@ -86,6 +93,18 @@ def write_video(
             out.mux(audio.encode(None))
 
 
+@contextmanager
+def _written(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """:func:`mvgen.files.whole_file`, with what the disk has against it in one line."""
+    try:
+        with whole_file(path) as partial:
+            yield partial
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise UserError(f"cannot write {os.fspath(path)}: {os.strerror(error.errno)}") from error
+
+
 def _encode_sound(
     out: av.container.OutputContainer, audio: av.AudioStream, sound: np.ndarray, sample_rate: int, second: int
 ) -> None:
@@ -102,7 +121,7 @@ def write_wav(path: str | os.PathLike[str], sound: np.ndarray, sample_rate: int)
     """Writes 16-bit mono WAV, atomically. ``sound``: float32 ``[n]`` in [-1, 1] (clipped)."""
     if sound.ndim != 1:
         raise ValueError(f"sound must be [n], not {sound.shape}")
-    with whole_file(path) as partial, wave.open(str(partial), "wb") as file:
+    with _written(path) as partial, wave.open(str(partial), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate)
@@ -117,8 +136,8 @@ def _samples(sound: np.ndarray) -> bytes:
 class WavStream:
     """16-bit mono WAV of a length that is known beforehand, written piece by piece, so that it can be heard meanwhile.
 
-    As a context it closes the file, or removes it where an error ended the work. Unlike elsewhere the file has its name
-    from the beginning.
+    As a context it closes the file, or removes it where an error ended the work, and puts back what was there before.
+    Unlike elsewhere the file has its name from the beginning.
 
     Args:
         out: a path, or a binary stream that need not be seekable.
@@ -129,7 +148,11 @@ class WavStream:
     def __init__(self, out: str | os.PathLike[str] | IO[bytes], sample_rate: int, samples: int):
         self.path = Path(out) if isinstance(out, (str, os.PathLike)) else None
         self.left = samples
+        self._before: Path | None = None
         try:
+            if self.path is not None and self.path.is_file():
+                self._before = self.path.with_name(f".{self.path.stem[:100]}.before-{os.getpid()}{self.path.suffix}")
+                os.replace(self.path, self._before)
             self._out: IO[bytes] = open(out, "wb") if isinstance(out, (str, os.PathLike)) else out
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from None
@@ -156,5 +179,9 @@ class WavStream:
             self._out.close()
             if kind is not None or self.left:
                 self.path.unlink(missing_ok=True)
+                if self._before is not None:
+                    os.replace(self._before, self.path)
+            elif self._before is not None:
+                self._before.unlink()
         if kind is None and self.left:
             raise ValueError(f"{self.left} samples are missing")
