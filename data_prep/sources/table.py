@@ -122,4 +122,3 @@ def _tidy(row: dict[str, Any], where: str) -> dict[str, Any]:
             raise UserError(f"{where}: the column {name!r} is not known; is it {meant!r}? Known are {', '.join(KNOWN)}")
         tidy[name] = value
     return tidy
-
