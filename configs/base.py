@@ -100,7 +100,7 @@ def get_config() -> ConfigDict:
     config.train.eval_batches = 12
     config.train.checkpoint_every = 700  # steps
     config.train.keep_checkpoints = 2
-    config.train.compilation_cache = ""  # folder where compiled programs are kept for the next start; "": none
+    config.train.compilation_cache = ""  # folder of compiled programs; "": in the user's cache folder; "none": none
 
     config.mesh = ConfigDict()
     config.mesh.data = -1  # devices along the batch; -1: all that are left
