@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     config.model.positions = "sinusoid"  # in the latents themselves, since MusicGen's cross-attention has none
     config.model.cross_positions = "none"
     config.model.cross_window = 0.0
-    config.model.frame_locked = True  # starts by adding nothing to a video that is withheld
+    config.model.frame_locked = True  # starts by adding nothing to a dropped video
     config.model.frame_prior = False
     config.model.recent_moments = 0
 

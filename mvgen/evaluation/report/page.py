@@ -112,8 +112,8 @@ def _body(
     if maps:
         parts.append("<h2>Where attention looks</h2>")
         parts.append(
-            "<p>The first window of the first clip of each instrument. Each row is a moment that looks, each column a "
-            "moment that is looked at; the diagonal is the same moment. Means over layers and heads, each row against "
+            "<p>The first window of the first clip of each instrument. Each row is a time that attends, each column a "
+            "time that is attended to; the diagonal is the same time. Means over layers and heads, each row against "
             "its largest value. What lies farther off than the model's attention window is hidden from it; if even: "
             "the share that even attention over all that is not hidden would have.</p>"
         )
