@@ -136,7 +136,7 @@ class Denoiser(nnx.Module):
         self.out = Linear(width, pixels, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs)
 
     def withheld(self, audio: Float[Array, "batch tokens dim"], keep: Array) -> Float[Array, "batch tokens dim"]:
-        """Drops the sound of the examples where ``keep`` (``[batch]``, bool) is False: a learned vector stands for it."""
+        """Drops the sound of examples where ``keep`` (``[batch]``, bool) is False: a learned vector stands for it."""
         return jnp.where(keep[:, None, None], audio, self.no_audio[...].astype(audio.dtype))
 
     def __call__(

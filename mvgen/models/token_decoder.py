@@ -166,7 +166,7 @@ class TokenDecoder(nnx.Module):
         self.text = Linear(config.text_width, width, dtype=dtype, rngs=rngs) if projected else None
 
     def withheld(self, latents: Float[Array, "batch time dim"], keep: Array) -> Float[Array, "batch time dim"]:
-        """Drops the video of the examples where ``keep`` (``[batch]``, bool) is False: a learned vector stands for it."""
+        """Drops the video of examples where ``keep`` (``[batch]``, bool) is False: a learned vector stands for it."""
         assert self.no_video is not None, "this decoder sees no video"
         return jnp.where(keep[:, None, None], latents, self.no_video[...].astype(latents.dtype))
 

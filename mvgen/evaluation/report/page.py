@@ -142,7 +142,7 @@ def _reading(directions: Sequence[Direction]) -> str:
         "<h2>How to read the numbers</h2><p>Large: the mean over held-out clips, with its 95 % bootstrap interval. "
         "<b>Chance</b>: the same score with each clip paired with another one of the same instrument. "
         "<b>Codec</b>: the original sound after one round trip through the codec, which no music made of its tokens "
-        "can be expected to pass. <b>Original</b>: what the same reader finds in the original itself.</p>"
+        "can be expected to pass. <b>Original</b>: the same score of the original itself.</p>"
         f"<ul>{items}</ul><p>Exact definitions: docs/metrics.md.</p>"
     )
 
