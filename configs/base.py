@@ -1,6 +1,6 @@
 """The base configuration: a joint MVGen that two cores train in minutes.
 
-    python -m mvgen.main --config=configs/base.py --workdir=runs/base --config.data.path=DIR
+    python -m mvgen.main --config=base --workdir=runs/base --config.data.path=DIR
 
 Every field is here, with its comment; the other presets change a few of them. Override any with
 ``--config.FIELD=VALUE``.

@@ -1,6 +1,6 @@
 """MusicGen small, fine-tuned on video: its published decoder (420 M parameters) beside the towers of configs/gpu.py.
 
-python -m mvgen.main --config=configs/musicgen_small.py --workdir=runs/musicgen --config.data.path=DIR
+python -m mvgen.main --config=musicgen_small --workdir=runs/musicgen --config.data.path=DIR
 
 The records' tokens must be those of MusicGen's own codec (`data_prep convert --codec encodec_32khz`). The weights are
 fetched from their hub, or read from a folder: --config.init_from=FOLDER. Their licence (CC-BY-NC-4.0) holds for what is
