@@ -1,4 +1,4 @@
-"""How well the readers of notes and places read a folder of originals: ``python -m mvgen.evaluate --validate DIR``."""
+"""How well transcriber and place detector read a folder of originals: ``python -m mvgen.evaluate --validate DIR``."""
 
 from __future__ import annotations
 

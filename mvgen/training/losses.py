@@ -1,4 +1,4 @@
-"""The one loss with three weights: align, music, video."""
+"""The one loss: InfoNCE and matching, cross-entropy of the tokens, flow matching of the frames, and the sketch's."""
 
 from __future__ import annotations
 

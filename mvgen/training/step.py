@@ -1,4 +1,4 @@
-"""The training step: its state, its optimizer, and the compiled programs that make, advance and judge that state."""
+"""The training step: its state, its optimizer, and the compiled programs that make, advance and evaluate that state."""
 
 from __future__ import annotations
 
