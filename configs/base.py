@@ -1,6 +1,6 @@
 """The base configuration: a joint MVGen that two cores train in minutes.
 
-    python -m mvgen.main --config=configs/base.py --workdir=runs/base --config.data.path=DIR
+    python -m mvgen.main --config=base --workdir=runs/base --config.data.path=DIR
 
 Every field is here, with its comment; the other presets change a few of them. Override any with
 ``--config.FIELD=VALUE``.
@@ -35,19 +35,19 @@ def get_config() -> ConfigDict:
     config.model.use_frames = True  # let the video tower see patches of the frames
     config.model.use_flow = True  # let it see optical flow
     config.model.use_semantic = True  # let it see semantic embeddings, where the records hold them
-    config.model.window_mean = True  # let it see what sets each patch apart from its mean over the window
-    config.model.positions = "rotary"  # towers, fusion: none, sinusoid, rotary, bias or taps (all in seconds)
+    config.model.window_mean = True  # let it see each patch's difference from its mean over the window
+    config.model.positions = "rotary"  # towers, fusion: none, sinusoid, rotary, bias, taps (per-head time bias)
     config.model.attention_window = 0.5  # seconds that temporal (cross-)attention may look either way; 0: all
     config.model.decoder_layers = 4  # token decoder (MusicGen's form)
     config.model.cross_attention = True  # token decoder attends to the video latents
-    config.model.frame_locked = True  # each token is also given its own frame's latent
-    config.model.frame_prior = True  # and what that latent alone says of the token is added to the scores
-    config.model.recent_moments = 6  # so many moments of sound just past are given to each step directly; 0: none
+    config.model.frame_locked = True  # frame-locked addition: each token is also given its own frame's latent
+    config.model.frame_prior = True  # per-frame token head: what that latent alone says is added to the scores
+    config.model.recent_moments = 6  # timesteps that the previous-timesteps convolution reads; 0: there is none
     config.model.decoder_width = 0  # channels of the token decoder, where it is not as wide as the towers; 0: width
     config.model.decoder_heads = 0  # its heads; 0: heads
     config.model.decoder_hidden = 0  # inner width of its MLPs; 0: four times its channels
     config.model.text_width = 0  # width of embedded words that it can be given beside the video; 0: it reads no text
-    config.model.cross_positions = "taps"  # of its cross-attention: none, rotary, bias or taps; "": as positions
+    config.model.cross_positions = "taps"  # of its cross-attention, as for positions but not sinusoid; "": as positions
     config.model.cross_window = -1.0  # seconds it may look either way; 0: all; negative: attention_window
     config.model.denoiser_width = 128
     config.model.denoiser_layers = 3
@@ -60,23 +60,23 @@ def get_config() -> ConfigDict:
     config.init.codebooks = True  # token embeddings and output layers start from the codec's codebooks, if it is there
 
     config.loss = ConfigDict()
-    config.loss.align = 1.0  # contrastive over clips, time shifts and moments, and matching; 0 leaves the part out
+    config.loss.align = 1.0  # InfoNCE over clips, time shifts and frames, and matching; 0 leaves the part out
     config.loss.music = 1.0  # cross-entropy of the audio tokens given the video
-    config.loss.prior = 1.0  # the same, of what each frame alone says of its tokens; times `music`
+    config.loss.prior = 1.0  # the same, of the per-frame token head; times `music`
     config.loss.video = 1.0  # flow matching of the frames given image and audio tokens
     config.loss.sketch = 2.0  # regression from sound to a coarse picture, which the denoiser begins with
-    config.loss.shifts = 1.0  # within `align`: weight of the contrast over time shifts inside a clip; 0: not learned
-    config.loss.moments = 1.0  # within `align`: weight of the contrast over the moments of a clip; 0: not learned
+    config.loss.shifts = 1.0  # within `align`: weight of InfoNCE over time shifts inside a clip; 0: not learned
+    config.loss.moments = 1.0  # within `align`: weight of frame-level InfoNCE inside a clip; 0: not learned
     config.loss.match = 0.25  # within `align`: weight of the matching of pairs; 0: not learned
     config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
     config.loss.match_examples = 2  # so many examples of a batch teach the matching of pairs; 0: all
     config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all
     config.loss.video_stretches = 2  # and each of them with so many stretches of model.denoiser_frames frames
-    config.loss.music_from = 1300  # the token decoder waits until so many steps are done; the prior does not
+    config.loss.music_from = 1300  # the token decoder waits until so many steps are done; the token head does not
     config.loss.video_from = 1850  # so does the video part: sound has meaning to it then
-    config.loss.encoder_until = 1300  # after so many steps the encoder and the sketch stay as they are; 0: never
-    config.loss.condition_dropout = 0.1  # share of examples that learn without their condition (for guidance)
-    config.loss.wrong_past = 0.8  # share of examples that begin with the sound of another time and are to come back
+    config.loss.encoder_until = 1300  # after so many steps the encoder and the sketch are frozen; 0: never
+    config.loss.condition_dropout = 0.1  # share of examples whose condition is dropped (for guidance)
+    config.loss.wrong_past = 0.8  # history corruption: share of examples that begin with the sound of another time
 
     config.augment = ConfigDict()
     config.augment.shift = 1  # frames are moved by up to so many pixels (one shift a clip)
@@ -100,7 +100,7 @@ def get_config() -> ConfigDict:
     config.train.eval_batches = 12
     config.train.checkpoint_every = 700  # steps
     config.train.keep_checkpoints = 2
-    config.train.compilation_cache = ""  # folder where compiled programs are kept for the next start; "": none
+    config.train.compilation_cache = ""  # folder of compiled programs; "": in the user's cache folder; "none": none
 
     config.mesh = ConfigDict()
     config.mesh.data = -1  # devices along the batch; -1: all that are left

@@ -1,6 +1,6 @@
 """The base configuration made tiny: for tests, and to see in seconds that everything runs. It learns nothing of use.
 
-python -m mvgen.main --config=configs/debug.py --workdir=runs/debug --config.data.path=DIR
+python -m mvgen.main --config=debug --workdir=runs/debug --config.data.path=DIR
 """
 
 import runpy

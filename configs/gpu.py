@@ -1,6 +1,6 @@
 """A larger MVGen for one GPU, in bfloat16: some 85 M parameters, batches of 64 windows.
 
-python -m mvgen.main --config=configs/gpu.py --workdir=runs/gpu --config.data.path=DIR
+python -m mvgen.main --config=gpu --workdir=runs/gpu --config.data.path=DIR
 """
 
 import runpy

@@ -2,7 +2,7 @@
 
     python -m data_prep recital --out runs/records900 --records --clips 900 --seed 1 --test-percent 4 \
         --instruments keyboard,strings,keyboard,strings,drums
-    python -m mvgen.main --config=configs/longer.py --workdir=runs/longer --config.data.path=runs/records900
+    python -m mvgen.main --config=longer --workdir=runs/longer --config.data.path=runs/records900
 
 What it reaches is told in docs/robustness.md.
 """

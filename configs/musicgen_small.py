@@ -1,6 +1,6 @@
 """MusicGen small, fine-tuned on video: its published decoder (420 M parameters) beside the towers of configs/gpu.py.
 
-python -m mvgen.main --config=configs/musicgen_small.py --workdir=runs/musicgen --config.data.path=DIR
+python -m mvgen.main --config=musicgen_small --workdir=runs/musicgen --config.data.path=DIR
 
 The records' tokens must be those of MusicGen's own codec (`data_prep convert --codec encodec_32khz`). The weights are
 fetched from their hub, or read from a folder: --config.init_from=FOLDER. Their licence (CC-BY-NC-4.0) holds for what is
@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     config.model.positions = "sinusoid"  # in the latents themselves, since MusicGen's cross-attention has none
     config.model.cross_positions = "none"
     config.model.cross_window = 0.0
-    config.model.frame_locked = True  # starts by adding nothing to a video that is withheld
+    config.model.frame_locked = True  # starts by adding nothing to a dropped video
     config.model.frame_prior = False
     config.model.recent_moments = 0
 

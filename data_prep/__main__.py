@@ -14,7 +14,7 @@ from mvgen.errors import UserError, run_command
 COMMANDS = {
     "recital": ("data_prep.recital.command", "compose, play and film performances: videos with known notes"),
     "download": ("data_prep.download.command", "fetch a data set, going on where it stopped"),
-    "convert": ("data_prep.convert", "turn videos into records"),
+    "convert": ("data_prep.convert.command", "turn videos into records"),
     "inspect": ("data_prep.inspect.command", "check every record of a folder"),
     "bench": ("data_prep.convert.benchmark", "measure how fast videos are converted, stage by stage"),
     "codec-train": ("data_prep.codec.command", "train encodec_tiny"),

@@ -27,7 +27,7 @@ PICTURE, PICTURE_SOFT = "#D9572B", "#FBE6DC"  # everything seen is warm
 SOUND, SOUND_SOFT = "#12758A", "#DBEFF2"  # everything heard is cool
 LATENT, LATENT_SOFT = "#6A4C93", "#EEE9F6"  # where both meet
 SKIN, SKIN_DARK = "#D9B08C", "#B98C66"
-KEY_WHITE, KEY_BLACK, WOOD = "#FFFDF8", "#2B2B33", "#EFE7D8"
+KEY_WHITE, KEY_DOWN, KEY_BLACK, WOOD = "#FFFDF8", "#B5AC9C", "#2B2B33", "#EFE7D8"
 
 FRAMES, TOKENS = 8, 16
 PRESSED = {2: 2, 3: 2, 4: 2, 6: 5, 7: 5}  # frame -> white key that is down
@@ -86,8 +86,9 @@ def keyboard(
     keys = 8
     top, key = y + 0.10 * h, w / keys
     for i in range(keys):
-        fill = PICTURE if i in pressed else KEY_WHITE
-        add(Rectangle((x + i * key, top), key, 0.56 * h, facecolor=fill, edgecolor="#CFC6B6", linewidth=0.9))
+        # A pressed key goes down: it lies in shade, and its front edge lower.
+        fill, length = (KEY_DOWN, 0.60) if i in pressed else (KEY_WHITE, 0.56)
+        add(Rectangle((x + i * key, top), key, length * h, facecolor=fill, edgecolor="#CFC6B6", linewidth=0.9))
     for i in (0, 1, 3, 4, 5, 7):
         add(Rectangle((x + (i + 0.70) * key, top), 0.58 * key, 0.32 * h, facecolor=KEY_BLACK, edgecolor="none"))
     for place in hands:
@@ -165,7 +166,7 @@ def draw_performance(ax: Axes) -> None:
     text(ax, 60, 578, "its sound", 22, SOUND, weight="bold")
     text(ax, 60, 634, "Movements make music.", 22, QUIET)
     text(ax, 60, 664, "What moved is what sounds,", 22, QUIET)
-    text(ax, 60, 694, "at the same moment.", 22, QUIET)
+    text(ax, 60, 694, "at the same time.", 22, QUIET)
 
 
 def draw_lanes(ax: Axes, left: float, width: float) -> None:
@@ -173,7 +174,7 @@ def draw_lanes(ax: Axes, left: float, width: float) -> None:
     frame = width / FRAMES
     label = left - 16
     heading(ax, left - 130, 157, [("data_prep", 27, INK, "bold"), ("puts all of it on one clock", 24, QUIET, "normal")])
-    for onset in ONSETS:  # one moment, through every lane
+    for onset in ONSETS:  # one time, through every lane
         x = left + onset * frame
         ax.plot([x, x], [176, 690], color=LATENT, linewidth=2, linestyle=(0, (2, 3)), zorder=4.5)
 
@@ -314,7 +315,7 @@ def draw_latents(ax: Axes) -> None:
     arrow(ax, (748, 894), (748, 942), PICTURE)
     arrow(ax, (1052, 894), (1052, 942), SOUND)
 
-    # The performance as a path through the space: picture and sound of one moment lie together.
+    # The performance as a path through the space: picture and sound of the same time lie together.
     turns = np.linspace(0, 1, 200)
     ax.plot(
         640 + 240 * turns,
@@ -329,12 +330,12 @@ def draw_latents(ax: Axes) -> None:
         ax.plot([x - 4, x + 5], [y - 9, y + 9], color=LATENT, linewidth=1.6)
         ax.add_patch(Circle((x - 4, y - 9), 8, facecolor=PICTURE, edgecolor="white", linewidth=1.5, zorder=3))
         ax.add_patch(Circle((x + 5, y + 9), 8, facecolor=SOUND, edgecolor="white", linewidth=1.5, zorder=3))
-    for tail, head in (((684, 1076), (668, 1124)), ((838, 1088), (862, 1040))):  # not the same moment: pushed away
+    for tail, head in (((684, 1076), (668, 1124)), ((838, 1088), (862, 1040))):  # not the same time: pushed away
         arrow(ax, tail, head, "#A99BC4")
         away = (head[0] + (head[0] - tail[0]) * 0.25, head[1] + (head[1] - tail[1]) * 0.25)
         ax.add_patch(Circle(away, 8, facecolor=LATENT_SOFT, edgecolor=SOUND, linewidth=2))
-    text(ax, 622, 1182, "one moment: together", 20.5)
-    text(ax, 622, 1210, "other clips, other moments: apart", 20.5)
+    text(ax, 622, 1182, "InfoNCE: same time together,", 20.5)
+    text(ax, 622, 1210, "other clips and times apart", 20.5)
 
     # Cross-attention between frames and tokens: what belongs together lies near the diagonal.
     left, top, cell = 996, 1022, 11
@@ -353,7 +354,7 @@ def draw_latents(ax: Axes) -> None:
             )
     text(ax, left - 10, top + 66, "frames", 20.5, PICTURE, ha="right")
     text(ax, left + 88, top - 15, "tokens", 20.5, SOUND, ha="center")
-    text(ax, left + 88, 1182, "temporal", 20.5, ha="center")
+    text(ax, left + 88, 1182, "bidirectional", 20.5, ha="center")
     text(ax, left + 88, 1210, "cross-attention", 20.5, ha="center")
     text(ax, 900, 1272, "one model, one loss, one checkpoint", 21, QUIET, ha="center")
 
@@ -388,7 +389,7 @@ def draw_music(ax: Axes) -> None:
                 )
             )
     ax.add_patch(Rectangle((64 + 9 * cell - 4, 938), cell + 4, 112, facecolor="none", edgecolor=LATENT, linewidth=2.6))
-    text(ax, 64, 1074, "each token also has its own frame's latent", 20.5, QUIET)
+    text(ax, 64, 1074, "attends to the video by a per-head time bias", 20.5, QUIET)
     arrow(ax, (284, 1094), (284, 1124))
     panel(ax, 64, 1128, 452, 44, fill=SOUND_SOFT, edge="none", radius=10)
     text(ax, 290, 1150, "codec: EnCodec, 4 codebooks", 22, SOUND, ha="center", weight="bold")
@@ -404,7 +405,7 @@ def draw_video(ax: Axes) -> None:
         847,
         [("Image and music", 27, SOUND, "bold"), ("to", 27, QUIET, "normal"), ("video", 27, PICTURE, "bold")],
     )
-    text(ax, 1284, 890, "Denoiser", 24, weight="bold")
+    text(ax, 1284, 890, "Sketch and denoiser", 24, weight="bold")
     text(ax, 1284, 920, "a diffusion transformer, by flow matching", 20.5, QUIET)
     width, height, gap = 84, 62, 8
     for row, clear in enumerate((0.0, 0.55, 1.0)):
@@ -457,7 +458,7 @@ def draw() -> plt.Figure:
     draw_records(ax)
     arrow(ax, (748, 736), (748, 808), PICTURE)
     arrow(ax, (1052, 736), (1052, 808), SOUND)
-    text(ax, 900, 772, "from here on: JAX", 21, QUIET, ha="center")
+    text(ax, 900, 772, "mvgen, in JAX", 21, QUIET, ha="center")
     draw_latents(ax)
     arrow(ax, (598, 1090), (544, 1090), LATENT)
     arrow(ax, (1202, 1090), (1256, 1090), LATENT)

@@ -1,7 +1,7 @@
 """Switches parts of the method off one at a time, trains each variant at full length, and writes a page of the gains.
 
-    python -m mvgen.ablate --data RECORDS --held-out RECORDS [--changed camera=RECORDS ...] --out DIR \
-        [--steps N] [--seeds 0 1 2] [--page docs/alignment.md]
+    python -m mvgen.ablate --data RECORDS --held-out RECORDS [--changed camera=RECORDS ...] --out DIR
+                           [--steps N] [--seeds 0 1 2] [--page docs/alignment.md]
 
 Every variant is the configuration with a few fields changed (`--list` shows them), trained from the same seeds on the
 same examples and measured on the same held-out windows, and on test sets with one thing changed. Each result is kept in

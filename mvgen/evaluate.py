@@ -5,8 +5,8 @@
 
 Where the reference folder holds ``manifest.jsonl`` (as Recital writes it), the known notes, instruments and film
 geometry are used. Every score stands beside its chance level (the same score over shuffled pairs of the same
-instrument, seeded) and beside the original's own score, which is what the reader can reach at best.
-What each number means: docs/metrics.md. ``--validate`` says how well the readers of notes and places read originals.
+instrument, seeded) and beside the original's own score, which is the ceiling of the measure.
+What each number means: docs/metrics.md. ``--validate`` says how well transcriber and place detector read originals.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--reference", metavar="DIR", help="originals, with manifest.jsonl if there is one")
     parser.add_argument("--generated", metavar="DIR", help="generated videos, named as the originals")
     parser.add_argument(
-        "--validate", metavar="DIR", help="instead: do the readers of notes and places read these originals well?"
+        "--validate", metavar="DIR", help="instead: do transcriber and place detector read these originals well?"
     )
     parser.add_argument("--out", metavar="FILE.json", help="also write all scores here, clip by clip")
     parser.add_argument("--report", metavar="FILE.html", help="also write a page with plots; it needs no network")

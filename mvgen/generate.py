@@ -60,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         direction.add_argument(
             "--checkpoint", required=True, metavar="DIR", help="a training folder or one of its steps"
         )
-        direction.add_argument("--out", required=True, metavar="FILE", help="what to write (.mp4; music also .wav)")
+        direction.add_argument(
+            "--out", required=True, metavar="FILE", help="what to write (.mp4; music also .wav; records: a folder)"
+        )
         direction.add_argument("--seed", type=int, default=0, help="the same seed gives the same file (%(default)s)")
 
 

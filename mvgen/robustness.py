@@ -1,7 +1,7 @@
 """Measures a checkpoint on held-out windows, and again on test sets in which one thing differs that it has never seen.
 
     python -m mvgen.robustness --checkpoint DIR --plain RECORDS --changed camera=RECORDS [--changed tempo=RECORDS]
-    --out DIR
+                               --out DIR
 
 Evaluation on distribution shift. For each set of records: retrieval R@1 both ways among all windows, whether the offset
 between picture and sound is found within one frame, and onset F and note F of the music generated for the silent

@@ -1,6 +1,6 @@
 """How `data_prep convert` makes records. The other files beside this one change a few fields.
 
-    python -m data_prep convert --input DIR --out DIR --config configs/data/base.py
+    python -m data_prep convert --input DIR --out DIR --config base
 
 `python -m data_prep bench` says what it costs; docs/data.md has figures.
 """

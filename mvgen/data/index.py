@@ -14,12 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from mvgen.clock import frames_of
 from mvgen.data.record import RecordSpec, decode_record
-from mvgen.data.tfrecord import TFRecordFile
+from mvgen.data.tfrecord import FRAMING, TFRecordFile
 from mvgen.errors import UserError
 from mvgen.files import write_text
 
@@ -59,25 +58,34 @@ def index_shards(paths: Iterable[Path], spec: RecordSpec, told: str = "") -> dic
     return found
 
 
-def kept_index(folder: str, split: str, paths: list[Path], description: dict[str, Any]) -> dict[str, Shard]:
-    """The index of a split: as the folder's description holds it, or made now, and kept there where that can be.
+def kept_index(split: str, paths: list[Path], description: Mapping[str, Any]) -> dict[str, Shard] | None:
+    """The index of a split that a folder's description holds; ``None`` where it holds none that fits the shards."""
+    index = description.get("index", {}).get(split)
+    try:
+        told = {
+            name: sum(shard["bytes"]) + FRAMING * len(shard["frames"])
+            for name, shard in index.items()
+            if len(shard["bytes"]) == len(shard["frames"])
+        }
+    except (AttributeError, KeyError, TypeError):
+        return None
+    return index if {path.name: path.stat().st_size for path in paths} == told else None
+
+
+def make_index(folder: str, split: str, paths: list[Path], description: dict[str, Any]) -> dict[str, Shard]:
+    """Reads all records of a split once, says so on stderr, and keeps their index in the folder where that can be.
 
     Raises:
-        UserError: the description's index is of other shards.
-        RecordError: a record cannot be trusted, where the index is made now.
+        RecordError: a record cannot be trusted.
     """
-    index = description.get("index", {}).get(split)
-    if index is None:
-        print(f"{folder}: its {DESCRIPTION_FILE} has no index of split {split!r}; reading all records once to make it",
-              file=sys.stderr)  # fmt: skip
-        index = index_shards(paths, RecordSpec.from_json(description["spec"]), f"indexing {split}")
-        description.setdefault("index", {})[split] = index
-        try:
-            write_description(Path(folder), description)
-        except UserError as error:
-            print(f"warning: the index is not kept ({error}), so the next run makes it again", file=sys.stderr)
-    if set(index) != {path.name for path in paths}:
-        raise UserError(f"{folder}: {DESCRIPTION_FILE} is of other shards than those there; convert again")
+    print(f"{folder}: {DESCRIPTION_FILE} has no index that fits the shards of split {split!r}; reading all its records "
+          "once to make it", file=sys.stderr)  # fmt: skip
+    index = index_shards(paths, RecordSpec.from_json(description["spec"]), f"indexing {split}")
+    description.setdefault("index", {})[split] = index
+    try:
+        write_description(Path(folder), description)
+    except UserError as error:
+        print(f"warning: the index is not kept ({error}), so the next run makes it again", file=sys.stderr)
     return index
 
 
@@ -90,18 +98,5 @@ def write_description(folder: Path, description: Mapping[str, Any]) -> None:
     rest = json.dumps({name: value for name, value in description.items() if name != "index"}, indent=1)
     index = description.get("index")
     if index is not None:
-        rest = rest.rstrip("}\n") + ',\n "index": ' + json.dumps(index, separators=(",", ":")) + "\n}"
+        rest = rest[: rest.rindex("}")].rstrip() + ',\n "index": ' + json.dumps(index, separators=(",", ":")) + "\n}"
     write_text(folder / DESCRIPTION_FILE, rest + "\n")
-
-
-def opened(path: Path, shard: Mapping[str, Any]) -> tuple[TFRecordFile, np.ndarray]:
-    """A shard by its entry in the index, with nothing of it read, and the length of each record in frames.
-
-    Raises:
-        RecordError: the shard has another size than the index says.
-    """
-    frames = np.asarray(shard["frames"], np.int64)
-    lengths = np.asarray(shard["bytes"], np.int64)
-    if len(frames) != len(lengths):
-        raise UserError(f"{path.parent / DESCRIPTION_FILE}: the index of {path.name} is damaged; convert again")
-    return TFRecordFile(path, lengths), frames

@@ -9,12 +9,13 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mvgen.data.index import DESCRIPTION_FILE, kept_index, opened
+from mvgen.data.index import DESCRIPTION_FILE, kept_index, make_index
 from mvgen.data.record import TEXT_FEATURES, Record, RecordSpec, decode_record, encode_record
 from mvgen.data.tfrecord import RecordError, TFRecordFile, frame_tfrecord, write_tfrecord
 from mvgen.errors import UserError
@@ -84,7 +85,6 @@ class RecordSource:
     Attributes:
         spec: the :class:`RecordSpec` of the folder.
         description: what :func:`read_description` gives.
-        frames: length of every record, int64 ``[records]``; nothing of them is read for it.
 
     Raises:
         UserError: no such folder or split, or a shard is missing or damaged beyond indexing.
@@ -100,17 +100,31 @@ class RecordSource:
         if split not in splits:
             raise UserError(f"{folder} has no split {split!r}; it has {', '.join(splits) or 'none'}")
         paths = shard_paths(folder, split)
+        self._index = kept_index(split, paths, self.description)
         try:
-            index = kept_index(self.folder, split, paths, self.description)
-            shards = [opened(path, index[path.name]) for path in paths]
+            self.files = [
+                TFRecordFile(path, np.asarray(self._index[path.name]["bytes"], np.int64) if self._index else None)
+                for path in paths
+            ]
         except RecordError as error:
             raise UserError(f"{error}; convert again, or see `python -m data_prep inspect`") from None
-        self.files = [file for file, _ in shards]
-        self.frames = np.concatenate([np.zeros(0, np.int64), *(frames for _, frames in shards)])
         # Record i lies in the file whose half-open range of numbers holds i.
         self._ends = np.cumsum([len(file) for file in self.files], dtype=np.int64)
         if len(self) != splits[split]:
             raise UserError(f"{folder}: split {split!r} holds {len(self)} records, not {splits[split]} as described")
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        """Length of every record in frames, int64 ``[records]``.
+
+        Nothing is read for it where the folder has an index (:mod:`mvgen.data.index`); else all records are, once.
+
+        Raises:
+            RecordError: all records are read, and one cannot be trusted.
+        """
+        paths = [Path(file.path) for file in self.files]
+        index = self._index or make_index(self.folder, self.split, paths, self.description)
+        return np.array([length for path in paths for length in index[path.name]["frames"]], np.int64)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0

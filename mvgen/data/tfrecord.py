@@ -13,6 +13,10 @@ import numpy as np
 
 from mvgen.files import whole_file
 
+HEADER, FOOTER = 12, 4
+FRAMING = HEADER + FOOTER
+"""Bytes around each record: its length and the CRC of that before it, the CRC of its data after it."""
+
 
 class RecordError(ValueError):
     """A record that cannot be trusted. Attributes: ``path``, ``number`` (from 0, in that file), ``reason``."""
@@ -75,8 +79,6 @@ class TFRecordFile:
             construction), or when the data of the record that is read does not match its CRC.
     """
 
-    _HEADER, _FOOTER = 12, 4
-
     def __init__(self, path: str | os.PathLike[str], lengths: np.ndarray | None = None):
         self.path = os.fspath(path)
         self._descriptor: int | None = None
@@ -84,8 +86,8 @@ class TFRecordFile:
             self._offsets, self.lengths = self._index()
             return
         self.lengths = lengths
-        ends = np.cumsum(lengths + self._HEADER + self._FOOTER, dtype=np.int64)
-        self._offsets = ends - lengths - self._FOOTER
+        ends = np.cumsum(lengths + FRAMING, dtype=np.int64)
+        self._offsets = ends - lengths - FOOTER
         size, told = os.path.getsize(self.path), int(ends[-1]) if len(ends) else 0
         if size != told:
             raise RecordError(self.path, 0, f"the file has {size} bytes, and by its folder's index {told}")
@@ -95,20 +97,20 @@ class TFRecordFile:
         lengths: list[int] = []
         size = os.path.getsize(self.path)
         position = 0
-        with open(self.path, "rb", buffering=self._HEADER) as file:
+        with open(self.path, "rb", buffering=HEADER) as file:
             while position < size:
                 file.seek(position)
-                header = file.read(self._HEADER)
-                if len(header) < self._HEADER:
+                header = file.read(HEADER)
+                if len(header) < HEADER:
                     raise RecordError(self.path, len(offsets), "the file ends inside a record's header")
                 if _masked_crc(header[:8]) != struct.unpack("<I", header[8:])[0]:
                     raise RecordError(self.path, len(offsets), "the CRC of its length does not match")
                 (length,) = struct.unpack("<Q", header[:8])
-                if position + self._HEADER + length + self._FOOTER > size:
+                if position + HEADER + length + FOOTER > size:
                     raise RecordError(self.path, len(offsets), "the file ends inside the record")
-                offsets.append(position + self._HEADER)
+                offsets.append(position + HEADER)
                 lengths.append(length)
-                position += self._HEADER + length + self._FOOTER
+                position += HEADER + length + FOOTER
         return np.array(offsets, np.int64), np.array(lengths, np.int64)
 
     def __len__(self) -> int:
@@ -132,7 +134,7 @@ class TFRecordFile:
             self._descriptor = os.open(self.path, os.O_RDONLY)
         length = int(self.lengths[number])
         # One reading for data and CRC, however many pieces the system gives it in.
-        buffer = _buffer(length + self._FOOTER)
+        buffer = _buffer(length + FOOTER)
         filled = 0
         while filled < len(buffer):
             count = os.preadv(self._descriptor, [buffer[filled:].data], int(self._offsets[number]) + filled)

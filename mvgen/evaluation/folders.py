@@ -2,7 +2,7 @@
 
 Where the reference folder holds ``manifest.jsonl`` (as Recital writes it), the known notes, instruments and film
 geometry are used. Every score stands beside its chance level (the same score over shuffled pairs of the same
-instrument, seeded) and beside the original's own score, which is what the reader can reach at best.
+instrument, seeded) and beside the original's own score, which is the ceiling of the measure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How well the readers of notes and places read a folder of originals: ``python -m mvgen.evaluate --validate DIR``."""
+"""How well transcriber and place detector read a folder of originals: ``python -m mvgen.evaluate --validate DIR``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def validate_folder(folder: str | os.PathLike[str], seed: int = 0, progress: boo
     (:mod:`mvgen.evaluation.metrics.validation`).
 
     Returns:
-        ``summary``, ``per_clip``, ``seed``, ``clips``, ``refused``, and ``shortfalls``: the readers that do not reach
+        ``summary``, ``per_clip``, ``seed``, ``clips``, ``refused``, and ``shortfalls``: which of the two do not reach
         what they must, in words.
 
     Raises:
@@ -64,7 +64,7 @@ def validate_folder(folder: str | os.PathLike[str], seed: int = 0, progress: boo
 
 
 def report_readers(folder: str, seed: int, out: str | None) -> int:
-    """Prints (and writes, if ``out`` is given) what :func:`validate_folder` finds; 1 if a reader falls short."""
+    """Prints (and writes, if ``out`` is given) what :func:`validate_folder` finds; 1 if either falls short."""
     found = validate_folder(folder, seed)
     print(f"{found['clips']} originals, each read by what was fitted on others; chance: shuffled pairs (seed {seed})")
     for entry in found["refused"]:

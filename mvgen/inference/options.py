@@ -79,8 +79,12 @@ def add_text(parser: argparse.ArgumentParser) -> None:
 def add_filming(parser: argparse.ArgumentParser) -> None:
     """How frames are drawn."""
     parser.add_argument("--steps", type=int, default=Filming.steps, help="diffusion steps (%(default)s)")
-    parser.add_argument("--sound-guidance", type=float, default=Filming.sound_guidance, help="follow the music harder")
-    parser.add_argument("--image-guidance", type=float, default=Filming.image_guidance, help="keep to the image harder")
+    parser.add_argument(
+        "--sound-guidance", type=float, default=Filming.sound_guidance, help="follow the music harder (%(default)s)"
+    )
+    parser.add_argument(
+        "--image-guidance", type=float, default=Filming.image_guidance, help="keep to the image harder (%(default)s)"
+    )
 
 
 def sampling_of(arguments: argparse.Namespace) -> Sampling:

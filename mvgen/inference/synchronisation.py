@@ -108,10 +108,9 @@ def vote(similarity: np.ndarray, stretch: int) -> np.ndarray:
 def estimate(votes: np.ndarray, shifts: np.ndarray, scale: float, temperature: float = TEMPERATURE) -> Offset:
     """The offset that the votes speak for.
 
-    Each stretch votes with the softmax over shifts that the contrast over time shifts has taught
-    (:func:`mvgen.training.losses.contrast_shifts`); votes are multiplied, as if each were made alone, and tempered,
-    because they
-    are not: neighbouring stretches are of the same music. The best shift is refined by a parabola.
+    Each stretch votes with the softmax over shifts that InfoNCE over time shifts has taught
+    (:func:`mvgen.training.losses.contrast_shifts`). Votes are multiplied, as if they were independent, and tempered,
+    because they are not: neighbouring stretches are of the same music. The best shift is refined by a parabola.
 
     Args:
         votes: of :func:`vote`.

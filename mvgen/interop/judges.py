@@ -1,4 +1,4 @@
-"""Networks that judge sound and picture, in transformers' format, from a folder that the user has: for FAD, FVD and KL.
+"""Embedders and classifiers for FAD, FVD and KL, in transformers' format, from a folder that the user has.
 
 Nothing is fetched: a folder holds ``config.json`` and ``model.safetensors``, and for sounds
 ``preprocessor_config.json``. torch and transformers are needed only here (``pip install -e .[prep]``).

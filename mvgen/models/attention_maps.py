@@ -62,7 +62,7 @@ def shade(weights: Float[np.ndarray, "query key"]) -> Float[np.ndarray, "query k
 
 def picture(weights: Float[np.ndarray, "query key"]) -> UInt8[np.ndarray, "height width 3"]:
     """Weights as a picture: who looks from top to bottom, what is looked at from left to right, both as long as the
-    window lasts; the diagonal is the same moment."""
+    window lasts; the diagonal is the same time."""
     dark = shade(weights)[:, :, None]
     colours = (1 - dark) * np.array(PAPER) + dark * np.array(ACCENT)
     cells = max(weights.shape)
@@ -72,8 +72,8 @@ def picture(weights: Float[np.ndarray, "query key"]) -> UInt8[np.ndarray, "heigh
 
 
 def on_diagonal(weights: Float[np.ndarray, "query key"], seconds: float = 0.1) -> tuple[float, float]:
-    """Share of the weight that lies within ``seconds`` of the same moment, and what it would be if each moment looked
-    evenly at all that it may see (what a mask hides has no weight at all).
+    """Share of the weight within ``seconds`` of the same time, and what it would be if every query attended evenly to
+    all that it may see (what a mask hides has no weight at all).
 
     Args:
         weights: rows sum to 1; both axes span the same time.

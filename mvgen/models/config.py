@@ -20,8 +20,8 @@ class DecoderConfig:
 
     ``hidden`` is the MLP's inner width. ``video_width`` and ``text_width`` are those of what it is conditioned on; 0:
     none. ``cross_attention``, ``frame_locked``, ``frame_prior``, ``rotary``, ``bias`` (one of ``TIME_BIASES``, or "")
-    and ``window`` (seconds; 0 is all) say how it meets video. ``recent_moments``: so many moments just past are given
-    to each step directly.
+    and ``window`` (seconds; 0 is all) say how it meets video. ``recent_moments``: how many timesteps the
+    previous-timesteps convolution reads; 0: there is none.
     """
 
     codebooks: int
@@ -96,7 +96,7 @@ class MVGenConfig:
     decoder_hidden: int = 0
     text_width: int = 0  # width of the text embeddings that the token decoder is given beside the video; 0: no text
     cross_positions: str = ""  # of the token decoder's cross-attention, one of CROSS_POSITIONS; "": as positions
-    recent_moments: int = 0  # moments just past that each step of the token decoder is given directly; 0: none
+    recent_moments: int = 0  # timesteps that the previous-timesteps convolution reads; 0: none
     window_mean: bool = True  # whether the video tower sees what sets each patch apart from its mean over the window
     cross_window: float = -1.0  # its window in seconds; 0: all; negative: as attention_window
 

@@ -1,7 +1,7 @@
 """The video denoiser: a diffusion transformer that predicts clean frames from noisy ones, an image and the sound.
 
 Frames are pixel patches. Each block attends over the patches of a frame, then along time at each place, then to the
-audio latents around each frame's moment, and is modulated by noise level and the frame's own audio latents (AdaLN,
+audio latents around each frame's time, and is modulated by noise level and the frame's own audio latents (AdaLN,
 Peebles and Xie 2023, one shared modulation as in PixArt-alpha). The network predicts the clean picture itself rather
 than noise or velocity, which suits large pixel patches (Li and He 2025, "Back to Basics"), as a change to the given
 image and to what the sound says of it (:mod:`mvgen.models.sketch`): before it has learned anything it predicts that
@@ -129,14 +129,14 @@ class Denoiser(nnx.Module):
         self.level1 = Linear(width, width, dtype=dtype, rngs=rngs)
         self.level2 = Linear(width, width, dtype=dtype, rngs=rngs)
         self.locked = Linear(clock.TOKENS_PER_FRAME * config.width, width, dtype=dtype, rngs=rngs)
-        self.no_audio = nnx.Param(jnp.zeros(config.width))  # stands for sound that is withheld (guidance)
+        self.no_audio = nnx.Param(jnp.zeros(config.width))  # stands for a dropped sound (guidance)
         self.modulation = Linear(width, 6 * width, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs)
         self.blocks = nnx.List([DenoiserBlock(config, rngs=rngs) for _ in range(config.denoiser_layers)])
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
         self.out = Linear(width, pixels, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs)
 
     def withheld(self, audio: Float[Array, "batch tokens dim"], keep: Array) -> Float[Array, "batch tokens dim"]:
-        """Replaces the sound of the examples where ``keep`` (``[batch]``, bool) is False by the learned absence."""
+        """Drops the sound of examples where ``keep`` (``[batch]``, bool) is False: a learned vector stands for it."""
         return jnp.where(keep[:, None, None], audio, self.no_audio[...].astype(audio.dtype))
 
     def __call__(
@@ -155,8 +155,8 @@ class Denoiser(nnx.Module):
         Args:
             noisy: patches of the frames at their noise levels.
             level: 0 pure noise, 1 clean; one level a frame, so that known frames can stand beside noisy ones.
-            image: patches of the given image (zeros where withheld).
-            sketch: how the sound alone says that each frame differs from that image (zeros where sound is withheld).
+            image: patches of the given image (zeros where dropped).
+            sketch: how the sound alone says that each frame differs from that image (zeros where sound is dropped).
             audio: latents of the sound around, with its times ``token_seconds``; only the ``audible`` ones are real.
             own_audio: the latents of each frame's own tokens.
             frame_seconds: the middle of each frame, on the same axis as ``token_seconds``.

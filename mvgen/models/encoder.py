@@ -19,17 +19,17 @@ from mvgen.models.linear import Linear
 from mvgen.models.positions import own_latents, sinusoid, time_bias, within
 
 MOTION_GAIN = 4.0  # motion between frames is small beside the picture itself
-APART_GAIN = 2.0  # and so is what sets a moment apart from the rest of the window
+APART_GAIN = 2.0  # and so is a frame's difference from the window's mean
 PATCH_CHANNELS = 64
 MERGED_CHANNELS = 128
 
 
 class FrameEmbedding(nnx.Module):
-    """One vector a frame from its patches, their change since the frame before, and their distance from the usual.
+    """One vector a frame from its patches, their change since the frame before, and their difference from the mean.
 
     One matrix embeds a patch three times: as picture, as motion (the change of an embedding is the embedding of the
-    change), and as what sets it apart from its mean over the window, in which camera, light and colours are gone and a
-    key that is held down is not. Then 2x2 neighbours are merged, and all are joined with their places. All is matrix
+    change), and as its difference from its mean over the window, in which camera, light and colours are gone and a key
+    that is held down is not. Then 2x2 neighbours are merged, and all are joined with their places. All is matrix
     products, since small convolutions are slow on CPUs and TPUs alike.
     """
 
@@ -104,7 +104,7 @@ class VideoTower(nnx.Module):
 
 
 class AudioTower(nnx.Module):
-    """Audio tokens in (all codebooks of a moment together), one latent a token out."""
+    """Audio tokens in (the codebooks of a timestep summed), one latent a timestep out."""
 
     def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
         dtype = config.compute_dtype

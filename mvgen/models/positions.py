@@ -13,9 +13,10 @@ from mvgen import clock
 SLOWEST_HZ = 1 / 64
 FASTEST_HZ = 12.5  # one full turn every two frames: the highest rate that 25 frames a second can tell apart
 NEAREST_SECONDS, FARTHEST_SECONDS = 1 / clock.FRAME_RATE, 1.0
-"""How far the first and the last head look where attention is biased by distance in time."""
+"""Reach of the first and the last head in :func:`distance_bias`; the latter is also the farthest centre of
+:func:`moment_taps`."""
 OWN_SECONDS = 0.012
-"""Deviation of the head that looks at the query's own moment, where each head has a moment of its own."""
+"""Standard deviation of the first head's bias, which is centred on the query's own time (:func:`moment_taps`)."""
 
 
 def _frequencies(count: int) -> Float[Array, " count"]:
@@ -68,14 +69,14 @@ def distance_bias(
 def moment_taps(
     query_seconds: Float[Array, " query"], key_seconds: Float[Array, " key"], heads: int
 ) -> Float[Array, "1 heads query key"]:
-    """What is added to attention's scores so that each head looks at a moment of its own, as seen from the query.
+    """Per-head time bias: what is added to attention's scores, a fixed Gaussian of the time from query to key.
 
-    The first head looks at the query's very moment, the others by turns before it and after it, at distances that
-    double (80, 80, 160, 160, ... ms, at most ``FARTHEST_SECONDS``). Each sees around its moment by a normal
-    distribution, whose deviation is half of the distance; of the first it is ``OWN_SECONDS``, which leaves 0.94 of
-    the weight to the frame that a token belongs to. So attention starts as frame-locked addition does, and has what
-    came before and what comes next beside it. The moments are fixed; what is like what still adds to the scores, or
-    takes away. (Luong et al. 2015 look around one moment, which they predict.)
+    The first head's Gaussian is centred on the query's own time. The others are centred by turns before it and after
+    it, at distances that double (80, 80, 160, 160, ... ms, at most ``FARTHEST_SECONDS``), with half the distance as
+    standard deviation. The first head's is ``OWN_SECONDS``, which leaves 0.94 of the weight to the frame that a token
+    belongs to. So attention starts as frame-locked addition does, with the frames before and after beside it. Centres
+    and widths are not learned; the scores of queries and keys are added as ever. (Luong et al. 2015, local attention,
+    predict one centre.)
     """
     number = jnp.arange(heads)
     distance = jnp.minimum(NEAREST_SECONDS * 2.0 ** ((number + 1) // 2), FARTHEST_SECONDS)

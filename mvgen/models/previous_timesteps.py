@@ -1,4 +1,4 @@
-"""The moments just past, each whole: what a token decoder is told directly of the columns before its own."""
+"""The previous-timesteps convolution: the last few timesteps of sound, given to each step of the token decoder."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from mvgen.models.linear import Linear
 
 
 class RecentMoments(nnx.Module):
-    """Adds the last few moments' sound to a step, each gathered from the columns over which the delay spreads it.
+    """A causal convolution over the last few timesteps, each gathered from the columns over which the delay spreads it.
 
-    A codec's latent of a held note moves on from moment to moment by much the same turn, so what comes next is close to
-    a linear function of the few moments before. Attention has to find these among all columns, and in each column
-    codebooks of different moments are summed up. Here the codebooks of a moment are summed instead, as the codec sums
-    them to its latent, and one matrix for each of the last moments reads them: a causal convolution in front of the
-    layers, as in Conformers (Gulati et al. 2020) and Canon layers (Allen-Zhu 2025), but along the delay's diagonals.
+    A codec's latent of a held note turns by much the same angle from timestep to timestep, so the next one is close to
+    a linear function of the few before. Attention has to find these among all columns, and in each column codebooks of
+    different timesteps are summed. Here the codebooks of one timestep are summed, as the codec sums them to its latent,
+    and one matrix for each of the last timesteps reads them: a convolution in front of the layers, as in Conformers
+    (Gulati et al. 2020) and Canon layers (Allen-Zhu 2025), but along the delay's diagonals.
 
-    By how much the latent turns is the pitch, which is to be seen: the latent of a step's own frame scales what is
-    read, channel by channel, since no sum of the two would say what their product says.
+    How far the latent turns is the pitch, which can be seen: the latent of a step's own frame scales what is read,
+    channel by channel, since no sum of the two would say what their product says.
 
-    The newest moment has its first codebook alone, the one before it two, and so on. All matrices start at zero, where
-    the decoder is the one without them.
+    The newest timestep has its first codebook alone, the one before it two, and so on. All matrices start at zero,
+    where the decoder is the one without them.
     """
 
     def __init__(self, moments: int, width: int, video: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):

@@ -3,10 +3,11 @@
 The form is MusicGen's (Copet et al. 2023; as transformers implements it): summed codebook embeddings, sinusoidal
 positions in steps, pre-norm layers of causal self-attention, cross-attention and an MLP without biases, one head a
 codebook. It attends to embedded text, to video latents, or to both. Four things are added, each of which can be
-switched off: cross-attention to the video knows distances in seconds (rotary and a local window), each step is also
-given the latent of the very frame whose tokens it predicts, what that latent alone says of the tokens
-(:class:`~mvgen.models.token_head.FramePrior`) is added to the scores, and each step is given the last few moments of
-sound (:class:`~mvgen.models.previous_timesteps.RecentMoments`). With all off it is MusicGen, number for number.
+switched off: cross-attention to the video knows time in seconds (a per-head time bias, or rotary, and a local window);
+frame-locked addition gives each step the latent of the very frame whose tokens it predicts; a per-frame token head
+(:class:`~mvgen.models.token_head.FramePrior`) adds what that latent alone says of the tokens to the scores; and a
+previous-timesteps convolution (:class:`~mvgen.models.previous_timesteps.RecentMoments`) reads the last few timesteps of
+sound. With all off it is MusicGen, number for number.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Text(NamedTuple):
     mask: Bool[Array, "batch words"]
 
     def withheld(self) -> Text:
-        """No text at all, in the same shape: what guidance pushes away from."""
+        """Dropped text, in the same shape: what guidance pushes away from."""
         return Text(self.embeddings, jnp.zeros_like(self.mask))
 
 
@@ -46,9 +47,9 @@ class Condition(NamedTuple):
 
     ``keys_values``: per layer the cross-attention's keys and values, words first, then frames (empty: attend to
     nothing); ``locked``: what is added at each step; ``mask``: what each step may attend to (``None``: all);
-    ``step_seconds``: where steps stand, for rotary cross-attention alone; ``prior``: log-probabilities from each frame;
-    ``bias``: what distance in time adds to cross-attention's scores (``None``: nothing); ``scales``: of the recent
-    moments that each step reads.
+    ``step_seconds``: where steps stand, for rotary cross-attention alone; ``prior``: the per-frame token head's
+    log-probabilities; ``bias``: the time bias of cross-attention's scores (``None``: none); ``scales``: by which a
+    step's frame scales what the previous-timesteps convolution reads.
     """
 
     keys_values: list[tuple[Array, Array]]
@@ -146,7 +147,7 @@ class TokenDecoder(nnx.Module):
         self.condition = Linear(video, width, dtype=dtype, rngs=rngs) if video else None
         self.locked = Linear(video, width, dtype=dtype, rngs=rngs) if video and config.frame_locked else None
         self.prior = FramePrior(config, rngs=rngs) if video and config.frame_prior else None
-        self.no_video = nnx.Param(jnp.zeros(video)) if video else None  # for a video that is withheld (guidance)
+        self.no_video = nnx.Param(jnp.zeros(video)) if video else None  # for a dropped video (guidance)
         self.recent = (
             RecentMoments(config.recent_moments, width, video, dtype=dtype, rngs=rngs)
             if config.recent_moments
@@ -165,7 +166,7 @@ class TokenDecoder(nnx.Module):
         self.text = Linear(config.text_width, width, dtype=dtype, rngs=rngs) if projected else None
 
     def withheld(self, latents: Float[Array, "batch time dim"], keep: Array) -> Float[Array, "batch time dim"]:
-        """Replaces the video of the examples where ``keep`` (``[batch]``, bool) is False by the learned absence."""
+        """Drops the video of examples where ``keep`` (``[batch]``, bool) is False: a learned vector stands for it."""
         assert self.no_video is not None, "this decoder sees no video"
         return jnp.where(keep[:, None, None], latents, self.no_video[...].astype(latents.dtype))
 
@@ -216,7 +217,7 @@ class TokenDecoder(nnx.Module):
         """Embeds columns of the delayed grid that stand at steps ``first, first + 1, ...``.
 
         ``before``: the columns in front of them, as many as a :class:`Cache` keeps; by default there are none.
-        ``scales``: of the recent moments that these steps read (see :class:`Condition`).
+        ``scales``: of the previous timesteps that these steps read (see :class:`Condition`).
         """
         steps = columns.shape[1]
         before = self._no_columns(len(columns)) if before is None else before

@@ -1,4 +1,4 @@
-"""What a frame's latent alone says of its tokens: a first guess that the token decoder begins with."""
+"""The per-frame token head: log-probabilities of a frame's tokens from its latent alone, without the past."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mvgen.models.linear import Linear
 class FramePrior(nnx.Module):
     """Log-probabilities of the tokens of a frame, given its video latent and no token before them.
 
-    What sounds on is told by its own past, so a decoder that sees the past learns what the picture means from the few
-    tokens of an onset. Here every token of a note teaches it. The decoder's logits are added to these, as experts'
-    votes are (Hinton 2002): it only has to learn what they lack. There is no hidden layer: what it asks of the latents
-    is that they say it plainly.
+    A held note is told by its own past, so a decoder that sees the past learns what the picture means from the few
+    tokens of an onset. Here every token of a note teaches it. The decoder's logits are added to these, as a product of
+    experts (Hinton 2002): it only has to learn what they lack. There is no hidden layer, so the latents have to be
+    linearly readable.
     """
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):

@@ -31,6 +31,7 @@ from mvgen.files import write_json
 from mvgen.models.config import MVGenConfig
 from mvgen.models.mvgen import MVGen
 from mvgen.training import sharding
+from mvgen.training.compilation import keep_compiled
 from mvgen.training.step import Params, TrainState, abstract_model
 
 CONFIG_FILE = "config.json"
@@ -221,6 +222,7 @@ def first_origin(init_from: str) -> str:
 
 def load_model(checkpoint: str | os.PathLike[str], ema: bool = True) -> tuple[MVGen, ConfigDict, RecordSpec]:
     """The model of a checkpoint; see :func:`load_params`."""
+    keep_compiled()
     graphdef, params, config, records = load_params(checkpoint, ema)
     return nnx.merge(graphdef, params), config, RecordSpec.from_json(records["spec"])
 

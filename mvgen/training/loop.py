@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from mvgen.training.checkpoint import (
     trained_params,
     write_description,
 )
+from mvgen.training.compilation import keep_compiled
 from mvgen.training.logger import Progress
 from mvgen.training.step import Metrics, Params, Program, TrainState, build
 
@@ -91,14 +92,19 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         if leader:
             _announce(program, windows, held_out, first, config)
         stopped = stack.enter_context(_sigterm())
-        # Compiling takes long, and each program one core for much of it; what is needed later is ready by then.
-        pool = stack.enter_context(ThreadPoolExecutor())
-        phases = compile_phases(config, program, windows, first, pool)
-        judge = pool.submit(compile_evaluation(config, program, held_out)) if held_out else None
-        attend = pool.submit(compile_attention(config, program, held_out)) if held_out else None
+        # Compiling takes long: the first step's program beside that of the first state, all others when those are
+        # there, one after another beside the first steps. All at once they took three times the memory, and the first
+        # step waited for the last.
+        pool = ThreadPoolExecutor(1)
+        stack.callback(pool.shutdown, cancel_futures=True)
+        jobs = phases_to_compile(config, program, windows, first)
+        phases = [(jobs[0][0], pool.submit(jobs[0][1]))]
         state, position = start(program, checkpoints, len(windows), weights)
         weights = None  # host memory
         phases[0][1].result()
+        phases += [(begins, pool.submit(job)) for begins, job in jobs[1:]]
+        judge = pool.submit(compile_evaluation, config, program, held_out) if held_out else None
+        attend = pool.submit(compile_attention, config, program, held_out) if held_out else None
         examples = batches_of(config, windows, position["next_example"])
         stack.callback(examples.close)
         progress = None
@@ -219,8 +225,7 @@ def check_config(config: ConfigDict) -> None:
 
 def prepare(config: ConfigDict, spec: RecordSpec) -> Program:
     """The programs of a configuration on the mesh that it asks for."""
-    if config.train.compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", config.train.compilation_cache)
+    keep_compiled(config.train.compilation_cache)
     mesh = sharding.make_mesh(**config.mesh.to_dict())
     sharding.check_batch(config.data.batch_size, mesh)
     return build(config, spec, mesh)
@@ -258,28 +263,28 @@ def abstract_batch(config: ConfigDict, windows: loader.Windows, program: Program
     }
 
 
-def compile_phases(
-    config: ConfigDict, program: Program, windows: loader.Windows, first: int, pool: ThreadPoolExecutor
-) -> list[tuple[int, Future[Any]]]:
-    """Sets off the compilation of the phases that steps after ``first`` belong to: (first step, compiled)."""
+def phases_to_compile(
+    config: ConfigDict, program: Program, windows: loader.Windows, first: int
+) -> list[tuple[int, Callable[[], Any]]]:
+    """The phases that steps after ``first`` belong to: (first step, what compiles its program when it is called)."""
     batch = abstract_batch(config, windows, program)
     ends = [begins for begins, _ in program.phases[1:]] + [config.train.steps]
     return [
-        (begins, pool.submit(phase.lower(program.abstract, batch).compile))
+        (begins, lambda phase=phase: phase.lower(program.abstract, batch).compile())  # type: ignore[misc]
         for (begins, phase), end in zip(program.phases, ends, strict=True)
         if end > first and begins < config.train.steps
     ]
 
 
-def compile_evaluation(config: ConfigDict, program: Program, windows: loader.Windows) -> Callable[[], Any]:
-    """What compiles the evaluation of held-out batches when it is called."""
+def compile_evaluation(config: ConfigDict, program: Program, windows: loader.Windows) -> Any:
+    """The compiled evaluation of held-out batches."""
     number = jax.ShapeDtypeStruct((), np.int32, sharding=NamedSharding(program.mesh, PartitionSpec()))
-    return program.evaluate.lower(program.abstract.ema, abstract_batch(config, windows, program), number).compile
+    return program.evaluate.lower(program.abstract.ema, abstract_batch(config, windows, program), number).compile()
 
 
-def compile_attention(config: ConfigDict, program: Program, windows: loader.Windows) -> Callable[[], Any]:
-    """What compiles the program of attention maps when it is called."""
-    return program.attend.lower(program.abstract.ema, abstract_batch(config, windows, program)).compile
+def compile_attention(config: ConfigDict, program: Program, windows: loader.Windows) -> Any:
+    """The compiled program of attention maps."""
+    return program.attend.lower(program.abstract.ema, abstract_batch(config, windows, program)).compile()
 
 
 def held_out_attention(

@@ -1,4 +1,4 @@
-"""The one loss with three weights: align, music, video."""
+"""The one loss: InfoNCE and matching, cross-entropy of the tokens, flow matching of the frames, and the sketch's."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class LossConfig:
     def phases(self) -> list[Phase]:
         """What is learned when, in order; the first phase begins at step 0.
 
-        Only where there is something to learn before it does a part wait; the encoder, and the sketch with it, is left
-        behind only when something else learns on.
+        A part waits only where there is something to learn before it; the encoder, and the sketch with it, is frozen
+        only when something else learns on.
         """
         waits = {
             "decoder": self.music_from if self.music and (self.align or self.prior) else 0,
@@ -88,7 +88,7 @@ class LossConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """A stretch of training: the first step of it (from 0), its loss, and the parts of the model that do not learn."""
+    """A stretch of training: the first step of it (from 0), its loss, and the parts of the model that are frozen."""
 
     begins: int
     loss: LossConfig
@@ -96,7 +96,7 @@ class Phase:
 
 
 def contrast(video: Float[Array, "batch time latent"], audio: Array, scale: Array) -> tuple[Array, Array]:
-    """Contrastive loss over clips (InfoNCE both ways, van den Oord et al. 2018), and the share found at rank 1.
+    """Clip-level InfoNCE (van den Oord et al. 2018), both ways, and the share found at rank 1.
 
     A pair's similarity is the mean over time of the dot products of latents at the same moment, so that it is
     coordination in time that is compared, not a summary of each clip.
@@ -124,7 +124,7 @@ def shift_similarities(
 
 
 def contrast_shifts(video: Array, audio: Array, scale: Array, reach: int) -> tuple[Array, Array]:
-    """Contrastive loss over time shifts inside a clip, and the share of clips whose best shift is within one frame."""
+    """InfoNCE over time shifts inside a clip, and the share of clips whose best shift is within one frame."""
     similarity = shift_similarities(video, audio, reach)
     shifts = jnp.arange(-reach, reach + 1)
     ambiguous = (jnp.abs(shifts) <= NEAR_SHIFT) & (shifts != 0)
@@ -135,10 +135,10 @@ def contrast_shifts(video: Array, audio: Array, scale: Array, reach: int) -> tup
 
 
 def contrast_moments(video: Array, audio: Array, scale: Array) -> tuple[Array, Array]:
-    """Contrastive loss over the moments of a clip (InfoNCE both ways), and the share found within one frame.
+    """Frame-level InfoNCE inside a clip, both ways, and the share of frames found within one frame.
 
     Every frame is to find its own sound among all the sounds of the same clip, and every sound its frame. Rhythm alone
-    does not tell them apart: it takes what is played, so it is here that both towers learn which key sounds how.
+    does not tell frames apart: it takes what is played, so it is here that both towers learn which key sounds how.
     """
     time = video.shape[1]
     similarity = jnp.einsum("btd,bud->btu", video, audio)
@@ -174,12 +174,12 @@ def match_loss(model: MVGen, video: Array, audio: Array, key: jax.Array, reach: 
 def with_wrong_past(
     tokens: Int[Array, "batch tokens codebooks"], pad: int, key: jax.Array, share: float
 ) -> tuple[Int[Array, "batch columns codebooks"], Bool[Array, "batch columns"]]:
-    """The delayed grid, in a share of the examples with a wrong beginning, and which of its columns are right.
+    """History corruption: the delayed grid, in a share of the examples with a wrong beginning, and its right columns.
 
-    A decoder that only ever sees the true past trusts it more than the picture. When it has once played a wrong key, it
-    goes on with it. Here the columns up to a random one come from another time of the same example: other notes in the
-    same timbre, as a wrong past of its own would be. What follows teaches it to come back to what it sees. The aim is
-    scheduled sampling's (Bengio et al. 2015), at no cost.
+    A decoder that only ever sees the true history trusts it more than the picture. When it has once played a wrong key,
+    it goes on with it. Here the columns up to a random one come from another time of the same example: other notes in
+    the same timbre, as its own mistakes would be. What follows teaches it to come back to what it sees. The aim is
+    that of scheduled sampling (Bengio et al. 2015), without a second pass.
     """
     batch, count = tokens.shape[:2]
     chosen, until, by = jax.random.split(key, 3)
@@ -204,8 +204,9 @@ def music_losses(
 ) -> dict[str, Array]:
     """Cross-entropies (nats a token) of the delayed tokens.
 
-    ``prior``: of each frame's prior alone, which sees no token before; ``music``: given those too. Only ``parts``, and
-    no ``prior`` where the model has none. ``wrong_past``: as :func:`with_wrong_past` gives it, for ``music``.
+    ``prior``: of the per-frame token head alone, which sees no token before; ``music``: given those too. Only
+    ``parts``, and no ``prior`` where the model has none. ``wrong_past``: the corrupted history that
+    :func:`with_wrong_past` gives, for ``music``.
     """
     decoder = model.decoder
     grid = delay.delay(tokens, decoder.pad)
@@ -291,7 +292,7 @@ def total_loss(
             ``flow`` ``[batch, time, h, w, 2]`` and ``semantic`` ``[batch, time, dim]`` where the records hold them.
         key: randomness of this step.
         config: weights and settings; a zero weight leaves that part out.
-        train: with augmentation and withheld conditions, or (False) without, for evaluation.
+        train: with augmentation and dropped conditions, or (False) without, for evaluation.
 
     Returns:
         The loss and a dict of scalars.

@@ -1,4 +1,4 @@
-"""The training step: its state, its optimizer, and the compiled programs that make, advance and judge that state."""
+"""The training step: its state, its optimizer, and the compiled programs that make, advance and evaluate that state."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Program:
 
 
 def split_parts(params: Params) -> Params:
-    """The parameters by the parts that may learn at different times: the prior is one, though the decoder holds it."""
+    """The parameters by the parts that may be frozen alone: the token head is one, though the decoder holds it."""
     if "prior" not in params.get("decoder", {}):
         return dict(params)
     decoder = {name: values for name, values in params["decoder"].items() if name != "prior"}
@@ -122,7 +122,7 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
     def first_state(params: Params) -> TrainState:
         zero = jnp.zeros((), jnp.int32)
         # The average is a copy, not the same array: both are donated at every step.
-        # Each part of the model has its own optimizer state, so that one that does not learn costs nothing.
+        # Each part of the model has its own optimizer state, so that a frozen one costs nothing.
         opt_state = {part: optimizer.init(values) for part, values in split_parts(params).items()}
         return TrainState(zero, zero, params, jax.tree.map(jnp.copy, params), opt_state)
 
@@ -138,7 +138,7 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
 
     def step(state: TrainState, batch: dict[str, jax.Array], phase: Phase) -> tuple[TrainState, Metrics]:
         params, ema, opt_state = split_parts(state.params), split_parts(state.ema), dict(state.opt_state)
-        # A part that does not learn is used as its average, as in generation.
+        # A frozen part is used as its average, as in generation.
         fixed = {part: values for part, values in ema.items() if part in phase.idle}
         before = {part: values for part, values in params.items() if part not in phase.idle}
 

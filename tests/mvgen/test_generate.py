@@ -15,6 +15,8 @@ import pytest
 from mvgen import generate
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
+from mvgen.inference import from_files
+from mvgen.inference.options import Prompt
 from mvgen.inference.video_to_music import windows_over
 from mvgen.interop.encodec import load_encodec
 from mvgen.interop.text import write_text
@@ -82,14 +84,14 @@ def test_music_is_written_while_it_is_played(
     words = ["music", "--checkpoint", str(workdir), "--video", str(performance), "--seed", "1"]
     generate.main([*words, "--out", str(tmp_path / "whole.wav")])
     lengths = []
-    put = generate.WavStream.write
+    put = from_files.WavStream.write
     out = tmp_path / "stream.wav"
 
-    def watched(self: generate.WavStream, sound: np.ndarray) -> None:
+    def watched(self: from_files.WavStream, sound: np.ndarray) -> None:
         put(self, sound)
         lengths.append(out.stat().st_size)
 
-    monkeypatch.setattr(generate.WavStream, "write", watched)
+    monkeypatch.setattr(from_files.WavStream, "write", watched)
     generate.main([*words, "--out", str(out), "--stream"])
     assert len(set(lengths)) > 1 and lengths[0] < out.stat().st_size == lengths[-1]
     whole, streamed = (read_sound(tmp_path / name, 32000) for name in ("whole.wav", "stream.wav"))
@@ -108,7 +110,7 @@ def test_music_is_written_while_it_is_played(
     def broken(self: object, tokens: np.ndarray, last: bool = False) -> np.ndarray:
         return np.full((1, 4), np.nan)
 
-    monkeypatch.setattr(generate.DecodeStream, "push", broken)
+    monkeypatch.setattr(from_files.DecodeStream, "push", broken)
     with pytest.raises(UserError, match="not finite"):
         generate.main([*words, "--out", str(out), "--stream"])
     assert not out.exists()
@@ -121,8 +123,8 @@ def test_a_prompt_is_read_by_a_model_of_its_width_alone(tmp_path: Path) -> None:
     def read(width: int, **given: str) -> Text | None:
         config = argparse.Namespace(text_width=width)
         model = argparse.Namespace(decoder=argparse.Namespace(config=config))
-        settings = {"text": None, "text_file": None, "text_encoder": None, **given}
-        return generate.text_of(argparse.Namespace(**settings), model)  # type: ignore[arg-type]
+        prompt = Prompt(given.get("text"), given.get("text_encoder"), given.get("text_file"))
+        return prompt.embedded(model)  # type: ignore[arg-type]
 
     assert read(0) is None
     text = read(12, text_file=str(path))

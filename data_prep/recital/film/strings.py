@@ -59,7 +59,7 @@ def _stroke(since: np.ndarray) -> np.ndarray:
 
 
 def places(score: Score) -> list[tuple[int, float, float, float, float]]:
-    """(pitch, x0, y0, x1, y1) for every pitch: the rectangle around the fingertip, which lights up."""
+    """(pitch, x0, y0, x1, y1) for every pitch: the rectangle around the fingertip, which lights up with lamps."""
     found = []
     for pitch in range(LOWEST, HIGHEST + 1):
         x, y = finger_place(pitch)

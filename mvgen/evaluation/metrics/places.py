@@ -1,9 +1,9 @@
 """Which key, string place or drum plays, read from the pixels at a note's onset.
 
-What playing looks like differs: a key lights up, a finger comes to rest below what it covers, a drum flashes. So the
-reader is fitted, on the originals, whose notes are known: ridge regression from how much each place and its neighbours
-deviate from their usual look, before and after the onset, to whether that place plays. The place that scores highest
-is the one that is read. A clip is only ever read with weights fitted on other clips.
+What playing looks like differs: a key goes down, a finger comes to rest below what it covers, a drum shakes. So the
+detector is fitted on the originals, whose notes are known: ridge regression from how much each place and its
+neighbours deviate from their usual look, before and after the onset, to whether that place plays. The place that scores
+highest is the one that is read. A clip is only ever read with weights fitted on other clips.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Watched:
         return found
 
     def features(self, frame: int) -> np.ndarray:
-        """What a reader goes by, ``[P, 15]``: :data:`OWN` values of each place and of its four neighbours."""
+        """The features, ``[P, 15]``: :data:`OWN` values of each place and of its four neighbours."""
         levels = np.sqrt(self.deviation)
         after = levels[frame : frame + AFTER].mean(axis=0)
         before = levels[max(0, frame - BEFORE) : frame].mean(axis=0)

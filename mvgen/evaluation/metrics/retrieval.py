@@ -1,4 +1,4 @@
-"""Retrieval in the coordinated latent space: does a video find its music, and its moment?"""
+"""Retrieval in the coordinated latent space: does a video find its music, and the right offset?"""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class ScoreTable:
         names, instruments: of each clip, ``[n]``.
         values: by metric, float ``[n]``; NaN where it does not apply to the clip.
         shuffled: by metric, float ``[rounds, n]``: the score of clip ``i`` against another clip of its instrument.
-        originals: by metric, float ``[n]``: the same score of the original itself, the reader's own ceiling.
+        originals: by metric, float ``[n]``: the same score of the original itself, the ceiling of the measure.
     """
 
     names: list[str]

@@ -1,7 +1,7 @@
-"""How well the readers read: notes from sound, places from picture, of originals whose notes are known.
+"""How well the transcriber and the place detector read: notes from sound, places from picture, of originals.
 
-What a reader misses in an original it cannot credit a model with, so these figures are the ceiling of the note-level
-scores. No clip is read by a reader that was fitted on it.
+The notes are known. What is missed in an original cannot be credited to a model, so these figures are the ceiling of
+the note-level scores. No clip is read with weights that were fitted on it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mvgen.evaluation.metrics.table import METRICS, OVERALL, ScoreTable
 from mvgen.evaluation.metrics.transcriber import Transcribers
 
 ENOUGH = 0.95
-"""What each reader must reach on originals, in every group of clips."""
+"""What transcriber and place detector must reach on originals, in every group of clips."""
 READERS = ("note_f", "places_right")
 
 
@@ -53,7 +53,7 @@ def validate(clips: Sequence[Clip], heard: Sequence[Heard], seen: Sequence[Seen]
 
 
 def shortfalls(summary: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
-    """Which reader stays below :data:`ENOUGH` in which group, in words; empty if none does."""
+    """Which of the two stays below :data:`ENOUGH` in which group, in words; empty if none does."""
     return [
         f"{METRICS[metric].title} of {group} is {metrics[metric]['mean']:.3f}, below {ENOUGH}"
         for group, metrics in summary.items()

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from mvgen.evaluation.report.panel import HELD_OUT, INK, LINE, TRAIN, panel
 
 PANELS = (
-    ("prior", "Prior: cross-entropy of the tokens given each frame alone"),
+    ("prior", "Token head: cross-entropy of the tokens given each frame alone"),
     ("music", "Music: cross-entropy of the tokens"),
     ("video", "Video: flow matching"),
-    ("align", "Alignment: contrastive and matching"),
+    ("align", "Alignment: InfoNCE and matching"),
     ("loss", "All together"),
     ("clip_accuracy", "Right clip found in the batch"),
     ("shift_accuracy", "Right time shift found"),

@@ -132,8 +132,7 @@ def _reading(metrics: Sequence[str]) -> str:
     )
     return (
         "<h2>How to read the numbers</h2><p>A number means something only beside its <b>chance</b> level (the same "
-        "score with each clip paired with another of its instrument) and beside the <b>original</b>'s own score, which "
-        "is what the same reader finds in the original. A score that does not apply to a clip is left out of the "
-        "mean.</p>"
+        "score with each clip paired with another of its instrument) and beside the same score of the <b>original</b> "
+        "itself. A score that does not apply to a clip is left out of the mean.</p>"
         f"<ul>{items}</ul><p>Exact definitions: docs/metrics.md.</p>"
     )

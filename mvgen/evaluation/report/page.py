@@ -112,8 +112,8 @@ def _body(
     if maps:
         parts.append("<h2>Where attention looks</h2>")
         parts.append(
-            "<p>The first window of the first clip of each instrument. Each row is a moment that looks, each column a "
-            "moment that is looked at; the diagonal is the same moment. Means over layers and heads, each row against "
+            "<p>The first window of the first clip of each instrument. Each row is a time that attends, each column a "
+            "time that is attended to; the diagonal is the same time. Means over layers and heads, each row against "
             "its largest value. What lies farther off than the model's attention window is hidden from it; if even: "
             "the share that even attention over all that is not hidden would have.</p>"
         )
@@ -142,7 +142,7 @@ def _reading(directions: Sequence[Direction]) -> str:
         "<h2>How to read the numbers</h2><p>Large: the mean over held-out clips, with its 95 % bootstrap interval. "
         "<b>Chance</b>: the same score with each clip paired with another one of the same instrument. "
         "<b>Codec</b>: the original sound after one round trip through the codec, which no music made of its tokens "
-        "can be expected to pass. <b>Original</b>: what the same reader finds in the original itself.</p>"
+        "can be expected to pass. <b>Original</b>: the same score of the original itself.</p>"
         f"<ul>{items}</ul><p>Exact definitions: docs/metrics.md.</p>"
     )
 

@@ -1,4 +1,4 @@
-"""Rounds: plain performances stay as they were, and each round changes what it says and nothing else."""
+"""Test sets with one thing changed: plain performances stay as they are, and each change is what it says alone."""
 
 import argparse
 import hashlib
@@ -12,9 +12,9 @@ import pytest
 
 from data_prep.recital import command
 from data_prep.recital.changes import (
+    CHANGES,
     FAST,
     PLAIN_TEMPO,
-    ROUNDS,
     SLOW,
     UNSEEN_PROGRAMS,
     likeness,
@@ -36,30 +36,30 @@ from mvgen.media.onsets import onset_strength, pick_onsets
 MANY = range(12)
 
 
-def scores(unseen, seconds=6.0, indices=MANY):
-    return [compose(100, i, INSTRUMENTS[i % 3], seconds, unseen=unseen) for i in indices]
+def scores(change, seconds=6.0, indices=MANY):
+    return [compose(100, i, INSTRUMENTS[i % 3], seconds, change=change) for i in indices]
 
 
-def test_plain_performances_are_what_they_were_before_there_were_rounds():
+def test_plain_performances_are_what_they_were_without_changes():
     told = [json.dumps([score.notes, score.program, score.tempo, score.voices]) for score in scores("")]
     seen = [np.round(camera_knots(score), 9).tolist() for score in scores("")]
     digest = hashlib.sha256(json.dumps([told, seen]).encode()).hexdigest()
     assert digest[:16] == "6b0e38df90633b53"
-    assert all("round" not in manifest_line(score, None) for score in scores(""))
+    assert all("change" not in manifest_line(score, None) for score in scores(""))
 
 
-@pytest.mark.parametrize("unseen", ROUNDS)
-def test_the_same_numbers_give_the_same_performance_and_another_than_plain(unseen):
-    assert scores(unseen) == scores(unseen)
-    for plain, changed in zip(scores(""), scores(unseen), strict=True):
-        assert changed.clip_id == plain.clip_id and manifest_line(changed, None)["round"] == unseen
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_same_numbers_give_the_same_performance_and_another_than_plain(change):
+    assert scores(change) == scores(change)
+    for plain, changed in zip(scores(""), scores(change), strict=True):
+        assert changed.clip_id == plain.clip_id and manifest_line(changed, None)["change"] == change
         # All that is drawn whatever the notes are.
         assert (changed.beats_per_bar, changed.key, changed.voices) == (plain.beats_per_bar, plain.key, plain.voices)
-        if unseen != "tempo":
+        if change != "tempo":
             assert (changed.notes, changed.tempo) == (plain.notes, plain.tempo)
-        if unseen != "timbre":
+        if change != "timbre":
             assert changed.program == plain.program
-        if unseen != "camera":
+        if change != "camera":
             np.testing.assert_array_equal(camera_knots(changed), camera_knots(plain))
 
 
@@ -80,7 +80,7 @@ def test_the_camera_stands_where_it_never_does_else_and_all_that_plays_stays_in_
 
 
 def test_from_afar_the_picture_has_no_seam():
-    score = replace(compose(5, 4, "strings", unseen="camera"), notes=())
+    score = replace(compose(5, 4, "strings", change="camera"), notes=())
     picture = film(score, np.array([1.0]), (180, 320))[0].astype(int)
     # Beyond the margin the edge would be drawn out: rows or columns that do not differ but for the film's grain.
     assert np.abs(np.diff(picture[:, :8], axis=1)).mean() < 30 and picture.min(axis=(0, 1)).max() > 0
@@ -92,7 +92,7 @@ def test_an_unseen_timbre_is_heard_and_not_seen(instrument):
     assert not set(UNSEEN_PROGRAMS[instrument].values()) & set(PROGRAMS[instrument])
     heard, times = [], np.array([0.5, 2.0])
     for seed in range(5):
-        plain, changed = (compose(seed, 0, instrument, unseen=unseen) for unseen in ("", "timbre"))
+        plain, changed = (compose(seed, 0, instrument, change=change) for change in ("", "timbre"))
         assert changed.program == UNSEEN_PROGRAMS[instrument][plain.program]
         assert likeness(instrument, changed.program) == changed.likeness == plain.likeness == plain.program
         here, there = play(plain, 22_050), play(changed, 22_050)
@@ -137,11 +137,11 @@ def test_a_tenth_of_the_frames_show_the_one_before():
 
 
 def test_dropped_frames_are_repeated_in_films_and_in_records(tmp_path):
-    plain, changed = (compose(3, 2, "drums", 2.0, unseen=unseen) for unseen in ("", "dropped"))
+    plain, changed = (compose(3, 2, "drums", 2.0, change=change) for change in ("", "dropped"))
     for score, folder in ((plain, "plain"), (changed, "changed")):
         (tmp_path / folder).mkdir()
         line = write_clip(score, tmp_path / folder)
-    assert line["round"] == "dropped"
+    assert line["change"] == "dropped"
     steps = []
     for folder in ("plain", "changed"):
         with av.open(tmp_path / folder / line["path"]) as container:
@@ -161,16 +161,16 @@ def test_dropped_frames_are_repeated_in_films_and_in_records(tmp_path):
     np.testing.assert_array_equal(record["tokens"], before["tokens"])
 
 
-def test_the_command_makes_a_round(tmp_path):
+def test_the_command_makes_a_changed_set(tmp_path):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    options = ["--clips", "2", "--seconds", "1", "--workers", "1", "--records", "--split", "test", "--round", "tempo"]
+    options = ["--clips", "2", "--seconds", "1", "--workers", "1", "--records", "--split", "test", "--change", "tempo"]
     assert command.run(parser.parse_args(["--out", str(tmp_path / "out"), *options])) == 0
     source = RecordSource(tmp_path / "out", "test")
     lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
-    assert len(source) == 2 and [line["round"] for line in lines] == ["tempo"] * 2
-    assert '"round": "tempo"' in (tmp_path / "out" / DESCRIPTION_FILE).read_text()
+    assert len(source) == 2 and [line["change"] for line in lines] == ["tempo"] * 2
+    assert '"change": "tempo"' in (tmp_path / "out" / DESCRIPTION_FILE).read_text()
     with pytest.raises(SystemExit):
-        parser.parse_args(["--out", str(tmp_path / "out"), "--round", "smell"])
-    with pytest.raises(UserError, match="no round 'smell'; there are camera, timbre, tempo, dropped"):
-        compose(0, 0, "drums", unseen="smell")
+        parser.parse_args(["--out", str(tmp_path / "out"), "--change", "smell"])
+    with pytest.raises(UserError, match="no change 'smell'; there are camera, timbre, tempo, dropped, lamps"):
+        compose(0, 0, "drums", change="smell")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mvgen import bench
+from mvgen.benchmarks import beside_transformers
 from mvgen.benchmarks.music import SIZES
 from mvgen.errors import UserError
 
@@ -17,7 +18,7 @@ def test_both_engines_are_measured_on_the_same_music(
 ) -> None:
     pytest.importorskip("torch")
     monkeypatch.setitem(SIZES, "tiny", (32, 2, 2))
-    monkeypatch.setattr(bench, "apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(beside_transformers, "apart", lambda function, *arguments: function(*arguments))
     out = tmp_path / "bench.json"
     words = [
         "music",
@@ -58,7 +59,6 @@ def test_both_engines_are_measured_on_the_same_music(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train"], "bench train is not there yet"),
         (["music", "--batches", "1,x"], "--batches 1,x"),
         (["music", "--seconds", "0"], "--seconds lies between"),
         (["music", "--json", "nowhere/x.json"], "its folder does not exist"),

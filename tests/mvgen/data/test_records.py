@@ -2,10 +2,13 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mvgen.data.index import write_description
+from mvgen.data.loader import Windows
 from mvgen.data.records import (
     RecordError,
     RecordSource,
@@ -17,6 +20,7 @@ from mvgen.data.records import (
     write_tfrecord,
 )
 from mvgen.errors import UserError
+from tests.mvgen.synthetic import write_records as write_synthetic
 
 SPEC = RecordSpec(codebooks=4, codebook_size=512, frame_size=(8, 6), flow_size=(4, 3))
 
@@ -210,3 +214,38 @@ def test_what_is_no_folder_of_records(tmp_path):
         (tmp_path / "mvgen_records.json").write_text(text)
         with pytest.raises(UserError, match=r"mvgen_records\.json"):
             read_description(tmp_path)
+
+
+def test_lengths_are_kept_beside_the_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder without an index is read once, told, and then no more; shards of another size are read anew."""
+    folder = write_synthetic(tmp_path / "r", {"train": [5, 9, 2], "test": [4]})
+    assert RecordSource(folder, "train").frames.tolist() == [5, 9, 2]
+    assert "reading all its records once" in capsys.readouterr().err
+    kept = read_description(folder)
+    assert kept["index"]["train"]["recital-train.tfrecord-00000-of-00001"]["frames"] == [5, 9, 2]
+    again = RecordSource(folder, "train")
+    assert again.frames.tolist() == [5, 9, 2] and capsys.readouterr().err == ""
+    np.testing.assert_array_equal(again[1]["tokens"], RecordSource(folder, "train", ("tokens",))[1]["tokens"])
+    assert RecordSource(folder, "test").frames.tolist() == [4]  # the other split's index stays
+    assert set(read_description(folder)["index"]) == {"train", "test"}
+    write_synthetic(tmp_path / "other", {"train": [7, 9, 2], "test": [4]})
+    shard = "recital-train.tfrecord-00000-of-00001"
+    (folder / shard).write_bytes((tmp_path / "other" / shard).read_bytes())
+    capsys.readouterr()
+    assert RecordSource(folder, "train").frames.tolist() == [7, 9, 2]
+    assert "no index that fits" in capsys.readouterr().err
+
+
+def test_a_million_records_are_opened_without_reading_them(tmp_path: Path) -> None:
+    """A made-up index over sparse shards: opening would fail, or take long, if anything of them were read."""
+    count, shards = 1_000_000, 8
+    sizes = np.full(count // shards, 200_000).tolist()
+    index = {f"recital-train.tfrecord-{n:05d}-of-{shards:05d}": {"bytes": sizes, "frames": [150] * len(sizes)}
+             for n in range(shards)}  # fmt: skip
+    for name in index:
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(len(sizes) * (200_000 + 16))
+    write_description(tmp_path, {"spec": RecordSpec(4, 512).to_json(), "made_by": {}, "splits": {"train": count},
+                                 "index": {"train": index}})  # fmt: skip
+    windows = Windows(RecordSource(tmp_path, "train", ("tokens", "frames")), 60)
+    assert len(windows) == count and windows.skipped == 0

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from mvgen.errors import UserError
-from mvgen.evaluation.folders import PARTS, evaluate_folders, main, read_manifest, report_lines
+from mvgen.evaluate import main
+from mvgen.evaluation.folders import PARTS, evaluate_folders, read_manifest
 from mvgen.evaluation.metrics.table import METRICS
 from mvgen.evaluation.metrics.validation import shortfalls
+from mvgen.evaluation.report.terminal import report_lines
 from mvgen.files import write_json
 from mvgen.media import write_video
 from tests.mvgen.evaluation.metrics.sounds import RATE, play

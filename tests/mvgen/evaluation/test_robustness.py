@@ -1,4 +1,4 @@
-"""Rounds: what is measured, beside what, and how bad input is answered."""
+"""Robustness: what is measured, beside what, and how bad input is answered."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import jax
 import numpy as np
 import pytest
 
+from mvgen import robustness as command
 from mvgen.data.records import TFRecordFile, decode_record, encode_record, write_tfrecord
 from mvgen.errors import UserError
 from mvgen.evaluation import robustness
 from mvgen.evaluation.held_out import HeldOut
 from mvgen.evaluation.metrics.clips import Clip, Heard
-from mvgen.evaluation.report.robustness import TITLES, rounds_lines
+from mvgen.evaluation.report.robustness import TITLES, robustness_lines
 from mvgen.evaluation.robustness import Measured, measure_music, measure_space, named_folders
 from mvgen.media.onsets import SAMPLE_RATE
 from tests.mvgen.synthetic import SPEC, tiny, write_checkpoint, write_records
@@ -134,36 +135,36 @@ def test_the_command_measures_each_set_beside_the_plain_one(
     (tmp_path / "run").mkdir()
     checkpoint = write_checkpoint(tmp_path / "run", config, SPEC)
     given = ["--checkpoint", str(checkpoint), "--plain", str(plain), "--out", str(tmp_path / "out")]
-    sets = ["--round", f"light={light}", "--round", f"heard={plain}"]
-    assert robustness.main([*given, *sets, "--seconds", "2.4", "--windows", "8", "--generated", "2"]) == 0
+    sets = ["--changed", f"light={light}", "--changed", f"heard={plain}"]
+    assert command.main([*given, *sets, "--seconds", "2.4", "--windows", "8", "--generated", "2"]) == 0
     assert asked == [(20, 2)] * 2  # windows of 20 frames, a key each; not again for the same pictures
-    found = json.loads((tmp_path / "out" / "rounds.json").read_text())
-    assert list(found["rounds"]) == ["plain", "light", "heard"]
-    for name, one in found["rounds"].items():
+    found = json.loads((tmp_path / "out" / "robustness.json").read_text())
+    assert list(found["sets"]) == ["plain", "light", "heard"]
+    for name, one in found["sets"].items():
         assert (one["windows"], one["generated"]) == (3, 2)  # the fourth is shorter than a window
         assert one["same_pictures"] == (name == "heard")
         assert set(one["measures"]) == set(TITLES)
         assert one["measures"]["offset"]["windows"] == 3 and one["measures"]["onset_f"]["windows"] == 2
         assert (one["measures"]["onset_f"]["change"] is None) == (name == "plain")
-    assert found["rounds"]["heard"]["measures"]["onset_f"]["change"]["mean"] == 0
-    page = (tmp_path / "out" / "rounds.md").read_text()
-    assert page.splitlines() == list(rounds_lines(found)) and page.count("\n| light |") == 4
+    assert found["sets"]["heard"]["measures"]["onset_f"]["change"]["mean"] == 0
+    page = (tmp_path / "out" / "robustness.md").read_text()
+    assert page.splitlines() == list(robustness_lines(found)) and page.count("\n| light |") == 4
     assert "*heard*: the pictures are those of the first row" in page
     assert "3 windows of 2.4 s a set; music generated for 2 of them (greedy, guidance 1.5)" in page
     assert "plain: video_to_music_r1" in capsys.readouterr().out
 
     other = records(tmp_path / "other", [70, 70, 64], label="strings")
     with pytest.raises(UserError, match="holds other clips than the plain set"):
-        robustness.main([*given, "--round", f"other={other}", "--seconds", "2.4", "--generated", "2"])
+        command.main([*given, "--changed", f"other={other}", "--seconds", "2.4", "--generated", "2"])
     with pytest.raises(UserError, match="--seconds 2: at least 2.04"):  # shifts of a second either way
-        robustness.main([*given, "--seconds", "2"])
+        command.main([*given, "--seconds", "2"])
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (["--round", "camera"], "write NAME=RECORDS"),
-        (["--round", "plain=x"], "another set of that name"),
+        (["--changed", "camera"], "write NAME=RECORDS"),
+        (["--changed", "plain=x"], "another set of that name"),
         (["--windows", "1"], "at least 2"),
         (["--generated", "0"], "at least 2"),
         (["--seconds", "nan"], "--seconds nan"),
@@ -175,11 +176,11 @@ def test_the_command_measures_each_set_beside_the_plain_one(
 def test_bad_arguments_are_answered_and_nothing_is_written(tmp_path: Path, change: list[str], says: str) -> None:
     given = ["--checkpoint", str(tmp_path / "none"), "--plain", str(tmp_path), "--out", str(tmp_path / "out")]
     with pytest.raises(UserError, match=says):
-        robustness.main([*given, *change])
+        command.main([*given, *change])
     assert not (tmp_path / "out").exists()
 
 
-def test_names_of_rounds() -> None:
+def test_names_of_sets() -> None:
     assert named_folders(["a=x", "b=y=z"]) == {"a": "x", "b": "y=z"}
     with pytest.raises(UserError, match="another set"):
         named_folders(["a=x", "a=y"])

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mvgen import generate
+from mvgen import retrieve, sync
+from mvgen.data.loader import window_frames
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
+from mvgen.evaluation.synchronisation import moved
 from mvgen.inference import retrieval, synchronisation
 from mvgen.inference.batch import coordinates
 from mvgen.inference.embedding import Space, fits, owners, window_starts
-from mvgen.inference.inputs import window_frames
+from mvgen.inference.inputs import load_codec
 from mvgen.media import write_video, write_wav
 from mvgen.training import checkpoint
 from tests.mvgen.synthetic import preset, write_checkpoint, write_records
@@ -32,12 +34,12 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loaded(workdir: Path) -> tuple:
     """Model, configuration and spec of the checkpoint, and the codec: read and compiled once."""
     found = checkpoint.load_model(workdir)
-    return found, generate.load_codec(found[2])
+    return found, load_codec(found[2])
 
 
 @pytest.fixture(autouse=True)
 def read_once(loaded: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (retrieve, sync):
+    for module in (retrieval, synchronisation):
         monkeypatch.setattr(module, "load_model", lambda path: loaded[0])
         monkeypatch.setattr(module, "load_codec", lambda spec: loaded[1])
 
@@ -104,7 +106,7 @@ def test_a_stretch_is_found_where_it_was_cut() -> None:
 
 def test_windows_of_the_trained_length_are_seen_as_in_training(loaded: tuple) -> None:
     model, config, _ = loaded[0]
-    window = window_frames(config)
+    window = window_frames(config.data.window_seconds)
     rng = np.random.default_rng(3)
     tokens = rng.integers(0, 512, (2 * window, 4))
     frames = rng.integers(0, 255, (window, 16, 16, 3), dtype=np.uint8)
@@ -121,23 +123,25 @@ def test_windows_of_the_trained_length_are_seen_as_in_training(loaded: tuple) ->
 def test_retrieval_from_files_and_its_index(workdir: Path, loaded: tuple, film: Path, tmp_path: Path, capsys) -> None:
     records = write_records(tmp_path / "records", {"train": [20, 12], "test": [30, 4]}, SPEC)
     common = ["--checkpoint", str(workdir), "--records", str(records)]
-    retrieval.main([*common, "--video", str(film), "--json", str(tmp_path / "a.json"), "--top", "2"])
+    retrieve.main([*common, "--video", str(film), "--json", str(tmp_path / "a.json"), "--top", "2"])
     answer = json.loads((tmp_path / "a.json").read_text())
     assert answer["records"] == 3 and len(answer["found"]) == 2  # one is shorter than a window
     shown = capsys.readouterr().out.strip().splitlines()
     assert len(shown) == 3 and answer["found"][0]["clip_id"] in shown[1]
     (kept,) = (tmp_path / "records.index").iterdir()
     made = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
-    retrieval.main([*common, "--audio", str(film), "--json", str(tmp_path / "b.json")])
+    retrieve.main([*common, "--audio", str(film), "--json", str(tmp_path / "b.json")])
     assert {path.name: path.stat().st_mtime_ns for path in kept.iterdir()} == made  # not made again
     assert len(json.loads((tmp_path / "b.json").read_text())["found"]) == 3
     # The video of the sound and the sound of the video: in the index, a record finds itself.
     model, config, spec = loaded[0]
-    index = retrieval.open_index(model, window_frames(config), spec, str(records), tmp_path / "records.index")
+    index = retrieval.open_index(
+        model, window_frames(config.data.window_seconds), spec, str(records), tmp_path / "records.index"
+    )
     own = retrieval.search(index, np.asarray(index.audio[:20]), "video", 10, 1)[0]
     assert own.clip_id == index.clips[0]["clip_id"] and own.start_seconds == 0 and own.score > 0.99
     write_records(tmp_path / "records", {"train": [20, 12], "test": [30, 14]}, SPEC)
-    retrieval.main([*common, "--audio", str(film), "--json", str(tmp_path / "b.json")])
+    retrieve.main([*common, "--audio", str(film), "--json", str(tmp_path / "b.json")])
     assert len(json.loads((tmp_path / "b.json").read_text())["found"]) == 4  # other records, another index
 
 
@@ -160,7 +164,7 @@ def test_bad_queries_are_named(workdir: Path, film: Path, tmp_path: Path, argume
     write_wav(tmp_path / "short.wav", 0.1 * np.ones(8000, np.float32), 32000)
     places = {"records": records, "film": film, "short": tmp_path / "short.wav", "nothing": tmp_path, "other": other}
     with pytest.raises(UserError, match=said):
-        retrieval.main(["--checkpoint", str(workdir), *[word.format(**places) for word in arguments]])
+        retrieve.main(["--checkpoint", str(workdir), *[word.format(**places) for word in arguments]])
     assert not (tmp_path / "records.index").exists()
 
 
@@ -193,19 +197,19 @@ def test_nothing_in_common_is_not_believed() -> None:
 
 def test_sounds_are_moved_to_the_sample() -> None:
     sound = np.arange(1, 6, dtype=np.float32)
-    assert synchronisation.moved(sound, 2).tolist() == [0, 0, 1, 2, 3]
-    assert synchronisation.moved(sound, -2).tolist() == [3, 4, 5, 0, 0]
-    assert synchronisation.moved(sound, 0).tolist() == sound.tolist()
+    assert moved(sound, 2).tolist() == [0, 0, 1, 2, 3]
+    assert moved(sound, -2).tolist() == [3, 4, 5, 0, 0]
+    assert moved(sound, 0).tolist() == sound.tolist()
 
 
 def test_sync_of_files(workdir: Path, film: Path, tmp_path: Path, capsys) -> None:
-    synchronisation.main(
+    sync.main(
         ["--checkpoint", str(workdir), "--video", str(film), "--reach", "0.2", "--json", str(tmp_path / "s.json")]
     )
     answer = json.loads((tmp_path / "s.json").read_text())
     assert -210 <= answer["milliseconds"] <= 210 and 0 <= answer["confidence"] <= 1
     assert "confidence" in capsys.readouterr().out
-    synchronisation.main(["--checkpoint", str(workdir), "--prove", str(film.parent), "--reach", "0.2", "--shifts", "3",
+    sync.main(["--checkpoint", str(workdir), "--prove", str(film.parent), "--reach", "0.2", "--shifts", "3",
                "--json", str(tmp_path / "p.json")])  # fmt: skip
     proof = json.loads((tmp_path / "p.json").read_text())
     assert proof["cases"] == 3 and all(abs(case["true_ms"]) <= 160 for case in proof["each"])
@@ -214,8 +218,8 @@ def test_sync_of_files(workdir: Path, film: Path, tmp_path: Path, capsys) -> Non
     write_video(tmp_path / "still.mp4", np.zeros((25, 16, 16, 3), np.uint8), np.zeros(44100, np.float32), 44100)
     for name, said in (("mute.mp4", "no sound"), ("still.mp4", "silent"), ("gone.mp4", "gone.mp4")):
         with pytest.raises(UserError, match=said):
-            synchronisation.main(["--checkpoint", str(workdir), "--video", str(tmp_path / name)])
+            sync.main(["--checkpoint", str(workdir), "--video", str(tmp_path / name)])
     with pytest.raises(UserError, match="windows of 0.4 s"):
-        synchronisation.main(["--checkpoint", str(workdir), "--video", str(film), "--seconds", "0.2"])
+        sync.main(["--checkpoint", str(workdir), "--video", str(film), "--seconds", "0.2"])
     with pytest.raises(UserError, match="no videos"):
-        synchronisation.main(["--checkpoint", str(workdir), "--prove", str(workdir)])
+        sync.main(["--checkpoint", str(workdir), "--prove", str(workdir)])

@@ -58,7 +58,7 @@ def test_training_shows_the_maps_of_a_held_out_window(tmp_path: Path):
     config = tiny(write_records(tmp_path / "records", {"train": [12], "test": [12, 20]}))
     program = step.build(config, SPEC, sharding.make_mesh(devices=jax.devices()[:1]))
     windows = loop.open_windows(config, "test")
-    attend = loop.compile_attention(config, program, windows)()
+    attend = loop.compile_attention(config, program, windows)
     params = nnx.to_pure_dict(nnx.state(step.make_model(config, SPEC), nnx.Param))
     params = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), params, program.abstract.ema)
     maps = loop.held_out_attention(config, program, attend, params, windows)

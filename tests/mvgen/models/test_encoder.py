@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from mvgen.models.encoder import PATCH_CHANNELS
-from mvgen.models.mvgen import tower_input
 from mvgen.models.patches import patchify, pixels, scaled, unpatchify
 from mvgen.models.positions import musicgen_sinusoid, rotate, within
 from tests.mvgen.models.small import SMALL, small_batch, small_model
 
 
 def _video(model, batch):
-    return tower_input(model.config, batch, scaled(patchify(jnp.asarray(batch["frames"]), model.config.patch)))
+    """What the tower is given of a batch: scaled patches and flow."""
+    patches = scaled(patchify(jnp.asarray(batch["frames"]), model.config.patch))
+    return {"patches": patches, "flow": jnp.asarray(batch["flow"], jnp.float32)}
 
 
 def test_what_is_compared_has_not_seen_the_other_modality():
