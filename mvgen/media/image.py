@@ -26,7 +26,7 @@ else:
     register_heif_opener()
     READS_HEIC = True
 
-READ = "read are pictures in PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC and AVIF, and the first frame of a video"
+READ = "a picture is read from PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC and AVIF, and as the first frame of a video"
 DEEP = ("I", "F")
 """Pillow's modes of one channel with more than eight bits, by their first letter: it cuts their values off at 255."""
 BRIGHTEST = 16.0
@@ -65,7 +65,8 @@ def _opened(name: str) -> np.ndarray:
         kind = kind_of_file(name)
         if not READS_HEIC and Path(name).suffix.lower() in (".heic", ".heif"):
             raise UserError(f"{name} is a picture (HEIC), which pillow-heif reads: pip install pillow-heif") from None
-        raise UserError(f"{name} is {kind or 'not a readable picture'}; {READ}") from None
+        said = f"is {kind}, which is not read as a picture" if kind else "is not a readable picture"
+        raise UserError(f"{name} {said}; {READ}") from None
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise UserError(f"{name}: a picture of more than {most} pixels is not read") from None

@@ -103,7 +103,7 @@ def test_music_is_written_while_it_is_played(
         seam = (start + known) * 1280
         around = np.concatenate([jumps[seam - 1600 : seam - 4], jumps[seam + 4 : seam + 1600]])
         assert jumps[seam - 2 : seam + 2].max() <= around.max()
-    said = capfd.readouterr().err
+    said, before = capfd.readouterr().err, out.read_bytes()
     assert "first sound (" in said and "0.84 s of sound in" in said
     monkeypatch.undo()
 
@@ -113,7 +113,10 @@ def test_music_is_written_while_it_is_played(
     monkeypatch.setattr(from_files.DecodeStream, "push", broken)
     with pytest.raises(UserError, match="not finite"):
         generate.main([*words, "--out", str(out), "--stream"])
-    assert not out.exists()
+    assert out.read_bytes() == before  # what an error leaves is the earlier result
+    with pytest.raises(UserError, match="not finite"):
+        generate.main([*words, "--out", str(tmp_path / "new.wav"), "--stream"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stream.wav", "whole.wav"]
 
 
 def test_a_prompt_is_read_by_a_model_of_its_width_alone(tmp_path: Path) -> None:
