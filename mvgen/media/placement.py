@@ -18,6 +18,8 @@ LASTING = 0.5
 """Seconds for which all stamps must differ from the count to the same side before they are believed."""
 SURE = 0.01
 """Seconds that the stamps of the last half second of a sound must differ by instead: fewer of them speak."""
+MOST_JITTER = 0.04
+"""Seconds between two stamps of a stretch that jitter alone may explain."""
 NEARLY_ALL = 0.9
 """Share of the stamps of a half second that must agree: some demuxers let a stray one pass now and then."""
 
@@ -55,7 +57,8 @@ def place_blocks(stamps: Sequence[float | None], lengths: Sequence[int], rate: i
 def _level(window: np.ndarray, rate: int) -> float:
     """By how much a stretch is apart from the count: as its first stamp says; of stamps that jitter, the middle one."""
     jitters = len(window) > 2 and np.median(np.abs(np.diff(window))) > JUMP / 2 * rate
-    return float(np.median(window) if jitters else window[0])
+    near = window[np.abs(window - window[0]) <= MOST_JITTER * rate]
+    return float(np.median(near) if jitters else window[0])
 
 
 def _leaves(apart: np.ndarray, half: np.ndarray, short: np.ndarray, first: int, level: float, rate: int) -> int:
@@ -66,5 +69,7 @@ def _leaves(apart: np.ndarray, half: np.ndarray, short: np.ndarray, first: int, 
         least = (SURE if short[number] else JUMP) * rate
         side = window if window[0] > 0 else -window
         if side[0] > least and np.mean(side > least) >= NEARLY_ALL:
-            return int(number)
+            # The few before it that only happen to lie on that side stay where they are.
+            early = apart[number - 1 : number + 1 + round(2 * (1 - NEARLY_ALL) * len(side))]
+            return int(number + np.abs(np.diff(early)).argmax())
     return len(apart)

@@ -18,9 +18,10 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 
 import av
 import av.container
@@ -129,16 +130,23 @@ def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
         packets: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
         for place, packet in enumerate(stamped(container, streams, tell=True)):
             packets[packet.stream.index].append(_measured(place, packet))
+        packets = {number: _with_lengths(of_stream) for number, of_stream in packets.items()}
         seams = _seams(packets)
         courses = {
             stream.index: _course(packets[stream.index], seams.get(stream.index, []), stream) for stream in streams
         }
-        for stream in streams:
-            if len(courses[stream.index].ordinals) > 1:
-                steps = "; ".join(f"{float(seam.step):+.2f} s" for seam in seams[stream.index][:3])
-                note(f"{name}: the timestamps of its {kind_of(stream)} start anew or leap "
-                     f"({steps}): what follows was moved to follow what is before")  # fmt: skip
+        _tell(name, courses, seams)
     return Timeline(courses)
+
+
+def _tell(name: str, courses: dict[int, Course], seams: dict[int, list[_Seam]]) -> None:
+    """Notes what was moved."""
+    moved = {number: course for number, course in courses.items() if len(course.ordinals) > 1}
+    if moved:
+        steps = "; ".join(f"{float(seam.step):+.2f} s" for seam in seams[next(iter(moved))][:3])
+        kinds = " and ".join(course.kind for course in moved.values())
+        note(f"{name}: the timestamps of its {kinds} start anew or leap ({steps}): what follows was put behind what is "
+             "before")  # fmt: skip
 
 
 def stamped(
@@ -164,6 +172,16 @@ def _measured(place: int, packet: av.Packet) -> Packet:
     if presented is None or decoded is None or packet.is_discard:  # no stamp, or hidden: no seams, no span
         return Packet(place, Fraction(-1), Fraction(-1), Fraction(-1))
     return Packet(place, decoded * tick, presented * tick, max(0, packet.duration or 0) * tick)
+
+
+def _with_lengths(packets: list[Packet]) -> list[Packet]:
+    """Packets of which the container does not say how long they last get the stream's usual distance."""
+    stamped = [packet for packet in packets if packet.seconds >= 0]
+    if all(packet.seconds for packet in stamped):
+        return packets
+    apart = sorted(b.decoded - a.decoded for a, b in pairwise(stamped) if b.decoded > a.decoded)
+    usual = apart[len(apart) // 2] if apart else Fraction(0)
+    return [packet if packet.seconds else replace(packet, seconds=usual) for packet in packets]
 
 
 def _seams(packets: dict[int, list[Packet]]) -> dict[int, list[_Seam]]:
