@@ -21,6 +21,12 @@ SIDES = {
     **dict.fromkeys(("LFE", "LFE2"), (0.0, 0.0)),
 }
 """Gain of each channel, by ffmpeg's names, in the mix for the left and for the right."""
+USUAL = {
+    2: ("FL", "FR"),
+    6: ("FL", "FR", "FC", "LFE", "BL", "BR"),
+    8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
+}
+"""Channels of so many where a file does not name them, as PCM in Matroska: as ffmpeg and players take them."""
 CANCELLED = 0.01
 """Of the energy of its channels: where a mix holds less, they cancel each other (20 dB are lost)."""
 
@@ -31,8 +37,10 @@ def gains_of(layout: av.AudioLayout, side: int | None = None) -> np.ndarray:
     Args:
         side: 0 for the left, 1 for the right, None for mono.
     """
-    names = [channel.name for channel in layout.channels]
     count = max(1, layout.nb_channels)
+    names = [channel.name for channel in layout.channels]
+    if not all(name in SIDES for name in names):
+        names = list(USUAL.get(count, names))
     if len(names) > 1 and all(name in SIDES for name in names):
         both = np.array([SIDES[name] for name in names], np.float32)
         gains = both.mean(axis=1) if side is None else both[:, side]

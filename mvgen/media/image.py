@@ -31,8 +31,8 @@ DEEP = ("I", "F")
 """Pillow's modes of one channel with more than eight bits, by their first letter: it cuts their values off at 255."""
 BRIGHTEST = 16.0
 """Floats up to here are shares of white, brighter ones cut off; above, they count as those of 8 or 16 bits."""
-BITS_PER_SAMPLE = 258
-"""A tag of TIFF."""
+BITS_PER_SAMPLE, SAMPLE_FORMAT, SIGNED = 258, 339, 2
+"""Two tags of TIFF, and a value of the second."""
 
 
 def read_image(path: str | os.PathLike[str], size: Size) -> np.ndarray:
@@ -57,7 +57,7 @@ def _opened(name: str) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, and not yet too large
             with Image.open(name) as image:
-                return _eight_bits(ImageOps.exif_transpose(image))
+                return _eight_bits(ImageOps.exif_transpose(image), _most(image))
     except UnidentifiedImageError:
         picture = _by_opencv(name)
         if picture is not None:
@@ -77,10 +77,10 @@ def _opened(name: str) -> np.ndarray:
         raise UserError(f"{name}: its picture is damaged: {error}") from None
 
 
-def _eight_bits(image: Image.Image) -> np.ndarray:
-    """uint8 ``[H, W, 3]`` of a picture of any mode."""
+def _eight_bits(image: Image.Image, most: float) -> np.ndarray:
+    """uint8 ``[H, W, 3]`` of a picture of any mode; ``most``: see :func:`from_deep`."""
     if image.mode[0] in DEEP:
-        return np.repeat(from_deep(np.asarray(image), _most(image))[..., None], 3, axis=2)
+        return np.repeat(from_deep(np.asarray(image), most)[..., None], 3, axis=2)
     if image.has_transparency_data:
         return laid_on_ground(np.asarray(image.convert("RGBA")))
     return np.asarray(image.convert("RGB"))
@@ -89,8 +89,9 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
 def _most(image: Image.Image) -> float:
     """What stands for white in a deep picture of whole numbers."""
     if image.mode == "I" and image.format == "TIFF":
-        bits = dict(getattr(image, "tag_v2", {})).get(BITS_PER_SAMPLE, (32,))
-        return 2.0 ** (bits[0] if isinstance(bits, tuple) else bits) - 1
+        tags = dict(getattr(image, "tag_v2", {}))
+        bits, form = (np.ravel(tags.get(tag, usual))[0] for tag, usual in ((BITS_PER_SAMPLE, 32), (SAMPLE_FORMAT, 1)))
+        return 2.0 ** (bits - (form == SIGNED)) - 1
     return 65535.0
 
 
