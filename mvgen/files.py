@@ -53,10 +53,10 @@ def check_output(
     told = f"{option} {path}"
     if endings and path.suffix.lower() not in endings:
         raise UserError(f"{told}: end its name with {' or '.join(endings)}")
-    if not path.name or path.is_dir():
-        raise UserError(f"{told} is a folder; name a file in it")
     if len(os.fsencode(path.name)) > LONGEST_NAME:
         raise UserError(f"{told}: its name is longer than {LONGEST_NAME} bytes")
+    if not path.name or path.is_dir():
+        raise UserError(f"{told} is a folder; name a file in it")
     if not path.parent.is_dir():
         raise UserError(f"{told} cannot be written: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK | os.X_OK):

@@ -45,7 +45,7 @@ def _decoded(path: Path) -> str:
         return data.decode(coding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{path} line {line} is not {coding[:6].upper()} text; save it as UTF-8") from None
+        raise UserError(f"{path} line {line} is not {coding.removesuffix('-sig').upper()} text; save it as UTF-8") from None
 
 
 def _jsonl_rows(text: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -117,7 +117,8 @@ def _tidy(row: dict[str, Any], where: str) -> dict[str, Any]:
                 raise UserError(f"{where} gives {plain!r} twice, once as {given!r}")
             tidy[plain] = value.strip() if isinstance(value, str) else value
             continue
-        meant = next(iter(difflib.get_close_matches(plain, KNOWN, 1, CLOSE)), None)
+        exchanged = [each for each in KNOWN if sorted(each) == sorted(plain)]
+        meant = next(iter([*exchanged, *difflib.get_close_matches(plain, KNOWN, 1, CLOSE)]), None)
         if meant is not None and meant not in {str(each).strip().lower() for each in row}:
             raise UserError(f"{where}: the column {name!r} is not known; is it {meant!r}? Known are {', '.join(KNOWN)}")
         tidy[name] = value

@@ -86,3 +86,77 @@ def test_result_line_keeps_the_line_and_tells_the_outcome(tmp_path):
         1,
     )
     assert json.loads(json.dumps(line))["notes"] == [[0.0, 1.0, 60.0]]
+
+
+ROWS = [("films/a.mp4", "test", "harp, flute"), ("films/b, c.mp4", "train", "")]
+
+
+def table(separator, quote='"', head=("path", "split", "labels"), space="", end="\n"):
+    """A table as some program writes it."""
+    cells = [head, *ROWS]
+    quoted = [[f"{quote}{cell}{quote}" if "," in cell or separator in cell else cell for cell in row] for row in cells]
+    return end.join(f"{separator}{space}".join(row) for row in quoted) + end
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("head", [("path", "split", "labels"), (" Path", "SPLIT ", "Labels")])
+@pytest.mark.parametrize("space", ["", " "])
+def test_tables_of_any_program(tmp_path, separator, end, head, space):
+    text = table(separator, head=head, space=space, end=end)
+    for coding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "m.csv").write_bytes(text.encode(coding))
+        one, two = read_manifest(tmp_path / "m.csv")
+        assert (one.path, one.split, one.labels) == (tmp_path / "films/a.mp4", "test", ("harp", "flute"))
+        assert (two.path, two.split, two.labels) == (tmp_path / "films/b, c.mp4", "train", ())
+
+
+def test_excels_line_and_single_quotes_and_empty_rows(tmp_path):
+    (tmp_path / "m.csv").write_text("sep=;\n\npath;split\n\na.mp4;TEST\n;\n")
+    (clip,) = read_manifest(tmp_path / "m.csv")
+    assert (clip.clip_id, clip.split) == ("a", "test")
+    (tmp_path / "m.tsv").write_text("'path'\t'licence'\n'a\tb.mp4'\t'CC0'\n")
+    (clip,) = read_manifest(tmp_path / "m.tsv")
+    assert (clip.path.name, clip.licence) == ("a\tb.mp4", "CC0")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,spilt\na.mp4,test\n", r"line 2: the column 'spilt' is not known; is it 'split'\?"),
+        ("path,label\na.mp4,harp\n", r"'label' is not known; is it 'labels'\?"),
+        ("paths,split\na.mp4,test\n", r"'paths' is not known; is it 'path'\?"),
+        ("file,split\na.mp4,test\n", "line 2 names no path; its columns are file, split"),
+        ("path,split\na.mp4,test,x\n", "line 2 holds 3 values, the header names 2 columns"),
+        ("path,path\na.mp4,b.mp4\n", "names the column 'path' twice"),
+        ("path,Path\na.mp4,b.mp4\n", "gives 'path' twice"),
+        ("path,split\na.mp4,dev\n", "split is 'dev'"),
+        ("path,notes\na.mp4,x\n", "its notes are not JSON"),
+        ("", "lists no clip"),
+        ("path\n", "lists no clip"),
+        ("\n\n", "lists no clip"),
+    ],
+)
+def test_a_table_that_cannot_be_understood(tmp_path, text, message):
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_keys_of_json_are_as_free(tmp_path):
+    (tmp_path / "m.jsonl").write_text('{" Path ": "a.mp4", "License": "CC0", "seconds": 3}\n')
+    (clip,) = read_manifest(tmp_path / "m.jsonl")
+    assert (clip.path.name, clip.licence, clip.extra) == ("a.mp4", "CC0", {"seconds": 3})
+    (tmp_path / "m.jsonl").write_text('{"path": "a.mp4", "splitt": "test"}\n')
+    with pytest.raises(UserError, match=r"line 1: the column 'splitt' is not known; is it 'split'\?"):
+        read_manifest(tmp_path / "m.jsonl")
+    (tmp_path / "m.jsonl").write_bytes(b'{"path": "a.mp4"}\n{"path": "\xff.mp4"}\n')
+    with pytest.raises(UserError, match=r"m\.jsonl line 2 is not UTF-8 text"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+def test_a_path_in_another_spelling_is_found(tmp_path):
+    (tmp_path / "cafe\u0301.mp4").write_bytes(b"x")
+    (tmp_path / "m.csv").write_text("path\ncaf\u00e9.mp4\n", encoding="utf-8")
+    (clip,) = read_manifest(tmp_path / "m.csv")
+    assert clip.path.exists() and clip.clip_id == "caf\u00e9"
