@@ -84,7 +84,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     if not target.parent.is_dir():
-        raise UserError(f"{target.parent} is not a folder, so {target.name} cannot be written there")
+        raise UserError(f"cannot write {target}: {target.parent} is not a folder")
     ending = f".partial-{os.getpid()}{target.suffix}"
     # However long its name is, the one beside it is a name, too.
     stem = os.fsdecode(os.fsencode(target.stem)[: LONGEST_NAME - 1 - len(os.fsencode(ending))])
@@ -117,6 +117,18 @@ def whole_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def plain_name(name: str) -> str:
+    """A name as all its spellings have it: an accented letter can be one character or two (NFC, NFD).
+
+    Also where the locale knows no accented letters, and their bytes came through as they are.
+    """
+    try:
+        name = os.fsencode(name).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        pass  # of a text, not of the disk
+    return unicodedata.normalize("NFC", name)
+
+
 def as_spelled(path: str) -> str:
     """A path as the disk spells its last name: accented letters may be one character or two (NFC, NFD), and look alike.
 
@@ -125,12 +137,12 @@ def as_spelled(path: str) -> str:
     if os.path.lexists(path) or path.isascii():
         return path
     folder, name = os.path.split(path)
-    wanted = unicodedata.normalize("NFC", name)
+    wanted = plain_name(name)
     try:
         names = os.listdir(folder or ".")
     except OSError:
         return path
-    return next((os.path.join(folder, each) for each in names if unicodedata.normalize("NFC", each) == wanted), path)
+    return next((os.path.join(folder, each) for each in names if plain_name(each) == wanted), path)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import math
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from data_prep.sources.table import KNOWN, read_rows
 from mvgen.errors import UserError
-from mvgen.files import as_spelled
+from mvgen.files import as_spelled, plain_name
 
 MANIFEST_FILE = "manifest.jsonl"
 SPLITS = ("train", "test")
@@ -130,7 +129,7 @@ def _notes(rows: Any, where: str) -> tuple[tuple[float, float, float], ...]:
 
 def file_name(text: str) -> str:
     """A clip id out of any text: no separators of paths, no leading dot, no control characters, not too long a name."""
-    text = unicodedata.normalize("NFC", text)  # so that two spellings of one name are one id
+    text = plain_name(text)  # so that two spellings of one name are one id
     kept = "".join("_" if char in '/\\:*?"<>|' or not char.isprintable() else char for char in text)
     kept = kept.strip().lstrip(".") or "clip"
     if len(kept.encode()) <= LONGEST_NAME:

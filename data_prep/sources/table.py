@@ -44,8 +44,8 @@ def _decoded(path: Path) -> str:
     try:
         return data.decode(coding)
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{path} line {line} is not {coding.removesuffix('-sig').upper()} text; save it as UTF-8") from None
+        line, coding = data[: error.start].count(b"\n") + 1, coding.removesuffix("-sig").upper()
+        raise UserError(f"{path} line {line} is not {coding} text; save it as UTF-8") from None
 
 
 def _jsonl_rows(text: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import unicodedata
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from mvgen.evaluation.metrics.motion import mean_flow
 from mvgen.evaluation.metrics.scores import score_picture, score_sound, score_sync
 from mvgen.evaluation.metrics.table import ScoreTable
 from mvgen.evaluation.metrics.weighted import judges, score_weighted
+from mvgen.files import plain_name
 from mvgen.media import MediaInfo, check_span, probe, read_picture, read_sound
 from mvgen.media.container import open_media, picture_stream
 from mvgen.media.decode import Losses, timed_pictures
@@ -288,11 +288,6 @@ def native_motion(path: Path) -> tuple[np.ndarray, float]:
     if not magnitudes:
         raise UserError(f"{path} holds fewer than two frames")
     return np.array([magnitudes[0], *magnitudes]), rate
-
-
-def plain_name(name: str) -> str:
-    """A name as all its spellings have it: an accented letter can be one character or two (NFC, NFD)."""
-    return unicodedata.normalize("NFC", name)
 
 
 def read_manifest(path: Path) -> dict[str, Clip]:

@@ -183,6 +183,29 @@ def test_a_split_is_performed_into_folders(workdir: Path, tmp_path: Path) -> Non
         (["music", "--video", "{performance}", "--out", "-"], "end its name with"),
         (["music", "--video", "missing.mp4", "--out", "{out}"], "missing.mp4"),
         (["music", "--video", "{performance}", "--out", "{out}", "--temperature", "-1"], "--temperature"),
+        (["music", "--video", "{performance}", "--out", "{out}", "--temperature", "nan"], "number from 0 to 100"),
+        (["music", "--video", "{performance}", "--out", "{out}", "--guidance", "inf"], "--guidance is inf"),
+        (["music", "--video", "{performance}", "--out", "{out}", "--top-p", "nan"], "--top-p is nan"),
+        (["music", "--video", "{performance}", "--out", "{out}", "--seed", "9223372036854775808"], "--seed is"),
+        (["music", "--video", "{performance}", "--out", "{performance}"], "is also an input"),
+        (["music", "--video", "{performance}", "--out", "{folder}"], "is a folder"),
+        (["music", "--video", "{performance}", "--out", "{long}"], "longer than 255 bytes"),
+        (["music", "--video", "{wavpack}", "--out", "{out}"], "a sound .WavPack., which is not read"),
+        (["video", "--image", "{wavpack}", "--audio", "{performance}", "--out", "{out}"], "not read as a picture"),
+        (
+            [
+                "video",
+                "--image",
+                "{performance}",
+                "--audio",
+                "{performance}",
+                "--out",
+                "{out}",
+                "--sound-guidance",
+                "nan",
+            ],
+            "--sound-guidance is nan",
+        ),
         (["music", "--video", "{performance}", "--out", "{out}", "--text", "slow"], "made without text"),
         (["video", "--image", "{text}", "--audio", "{performance}", "--out", "{out}"], "not"),
         (["video", "--image", "{performance}", "--audio", "{text}", "--out", "{out}"], "not"),
@@ -197,11 +220,15 @@ def test_bad_input_is_named_and_nothing_is_written(
 ) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video at all\n" * 100)
-    places = {"performance": performance, "text": text, "out": tmp_path / "out.mp4"}
+    (tmp_path / "a.wv").write_bytes(b"wvpk" + bytes(99))
+    (tmp_path / "folder.mp4").mkdir()
+    places = {"performance": performance, "text": text, "out": tmp_path / "out.mp4", "wavpack": tmp_path / "a.wv",
+              "folder": tmp_path / "folder.mp4", "long": tmp_path / ("x" * 255 + ".mp4")}  # fmt: skip
+    before = performance.read_bytes()
     words = [word.format(**places) for word in arguments]
     with pytest.raises(UserError, match=said):
         generate.main([words[0], "--checkpoint", str(workdir), *words[1:]])
-    assert not (tmp_path / "out.mp4").exists()
+    assert not (tmp_path / "out.mp4").exists() and performance.read_bytes() == before
 
 
 def test_what_is_no_checkpoint_is_one_clear_line(performance: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The evaluation of two folders of videos: on videos made here, whose notes and pictures are known."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -218,3 +219,30 @@ def test_json_is_strict_and_whole(tmp_path):
     assert json.loads(path.read_text()) == {"a": 0.5, "b": [None, 3], "c": [1.0, None]}
     with pytest.raises(UserError, match="cannot write"):
         write_json(tmp_path / "no folder" / "scores.json", {})
+
+
+def test_names_in_any_spelling_and_coding(clips, tmp_path):
+    """One name composed and apart is one name; one that is no UTF-8 is told as escapes, in the report too."""
+    reference, generated = tmp_path / "reference", tmp_path / "generated"
+    reference.mkdir(), generated.mkdir()
+    pairs = [("caf\u00e9", "cafe\u0301"), (os.fsdecode(b"\xff"), os.fsdecode(b"\xff"))]
+    for source, (original, product) in zip(NAMES, pairs, strict=False):
+        (reference / f"{original}.mp4").write_bytes((clips[0] / f"{source}.mp4").read_bytes())
+        (generated / f"{product}.mp4").write_bytes((clips[1] / f"{source}.mp4").read_bytes())
+    command = [sys.executable, "-m", "mvgen.evaluate", "--reference", str(reference), "--generated", str(generated)]
+    command += ["--parts", "picture", "--out", str(tmp_path / "a.json"), "--report", str(tmp_path / "a.html")]
+    told = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    run = subprocess.run(command, capture_output=True, text=True, env=told, cwd=Path(__file__).parents[3])
+    assert run.returncode == 0, run.stderr
+    scores = json.loads((tmp_path / "a.json").read_text())
+    assert scores["clips"] == 2 and scores["only_in_reference"] == scores["only_in_generated"] == []
+    assert (tmp_path / "a.html").stat().st_size > 1000
+
+
+def test_outputs_are_checked_before_the_work(clips, tmp_path, monkeypatch):
+    film = next(clips[1].glob("*.mp4"))
+    for option, place, said in (("--out", film, "is also an input"), ("--report", tmp_path, "is a folder")):
+        words = ["--reference", str(clips[0]), "--generated", str(clips[1]), option, str(place)]
+        monkeypatch.setattr(sys, "argv", ["evaluate", *words])
+        with pytest.raises(UserError, match=said):
+            main()
