@@ -33,7 +33,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     if not target.parent.is_dir():
-        raise UserError(f"{target.parent} is not a folder, so {target.name} cannot be written there")
+        raise UserError(f"cannot write {target}: the folder {target.parent} does not exist")
     partial = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
     try:
         yield partial

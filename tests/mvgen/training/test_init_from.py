@@ -17,9 +17,9 @@ from flax import nnx
 from ml_collections import ConfigDict
 from safetensors.numpy import load_file, save_file
 
+from mvgen import export
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
-from mvgen.inference import export
 from mvgen.interop.encodec import codec_folder
 from mvgen.interop.musicgen import read_musicgen
 from mvgen.training import checkpoint, loop, losses, sharding, step
