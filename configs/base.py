@@ -6,7 +6,53 @@ Every field is here, with its comment; the other presets change a few of them. O
 ``--config.FIELD=VALUE``.
 """
 
+import math
+
 from ml_collections import ConfigDict
+
+AT_LEAST_0, AT_LEAST_1, SHARE = (0, math.inf), (1, math.inf), (0, 1)
+BOUNDS = {
+    "seed": (0, 2**32 - 1),
+    "data.batch_size": AT_LEAST_1,
+    "data.workers": AT_LEAST_0,
+    "data.threads": AT_LEAST_0,
+    "loss.align": AT_LEAST_0,
+    "loss.music": AT_LEAST_0,
+    "loss.prior": AT_LEAST_0,
+    "loss.video": AT_LEAST_0,
+    "loss.sketch": AT_LEAST_0,
+    "loss.shifts": AT_LEAST_0,
+    "loss.moments": AT_LEAST_0,
+    "loss.max_shift_seconds": AT_LEAST_0,
+    "loss.video_examples": AT_LEAST_0,
+    "loss.video_stretches": AT_LEAST_1,
+    "loss.music_from": AT_LEAST_0,
+    "loss.video_from": AT_LEAST_0,
+    "loss.encoder_until": AT_LEAST_0,
+    "loss.condition_dropout": SHARE,
+    "loss.wrong_past": SHARE,
+    "augment.zoom": AT_LEAST_0,
+    "augment.turn": (0, 180),
+    "augment.pan": SHARE,
+    "augment.shift": AT_LEAST_0,
+    "augment.colour": AT_LEAST_0,
+    "optimizer.learning_rate": AT_LEAST_0,
+    "optimizer.decoder_rate": AT_LEAST_0,
+    "optimizer.warmup_steps": AT_LEAST_0,
+    "optimizer.weight_decay": AT_LEAST_0,
+    "optimizer.b1": SHARE,
+    "optimizer.b2": SHARE,
+    "optimizer.clip_norm": AT_LEAST_0,
+    "optimizer.final_fraction": SHARE,
+    "train.steps": AT_LEAST_1,
+    "train.ema": SHARE,
+    "train.log_every": AT_LEAST_1,
+    "train.eval_every": AT_LEAST_0,
+    "train.eval_batches": AT_LEAST_1,
+    "train.checkpoint_every": AT_LEAST_1,
+    "train.keep_checkpoints": AT_LEAST_1,
+}
+"""Smallest and largest value of each number, checked before a run; sizes in ``model`` are checked by the model."""
 
 
 def get_config() -> ConfigDict:
@@ -29,14 +75,13 @@ def get_config() -> ConfigDict:
     config.model.heads = 4
     config.model.video_layers = 2  # video tower
     config.model.audio_layers = 2  # audio tower
-    config.model.fusion_layers = 1  # bidirectional temporal cross-attention between the towers
     config.model.latent_dim = 64  # the coordinated space, in which the towers are compared
     config.model.patch = 8  # side of a patch of pixels in the video tower
     config.model.use_frames = True  # let the video tower see patches of the frames
     config.model.use_flow = True  # let it see optical flow
     config.model.use_semantic = True  # let it see semantic embeddings, where the records hold them
     config.model.window_mean = True  # let it see each patch's difference from its mean over the window
-    config.model.positions = "rotary"  # towers, fusion: none, sinusoid, rotary, bias, taps (per-head time bias)
+    config.model.positions = "rotary"  # towers: none, sinusoid, rotary, bias, taps (per-head time bias)
     config.model.attention_window = 0.5  # seconds that temporal (cross-)attention may look either way; 0: all
     config.model.decoder_layers = 4  # token decoder (MusicGen's form)
     config.model.cross_attention = True  # token decoder attends to the video latents
@@ -60,16 +105,14 @@ def get_config() -> ConfigDict:
     config.init.codebooks = True  # token embeddings and output layers start from the codec's codebooks, if it is there
 
     config.loss = ConfigDict()
-    config.loss.align = 1.0  # InfoNCE over clips, time shifts and frames, and matching; 0 leaves the part out
+    config.loss.align = 1.0  # InfoNCE over clips, time shifts and frames; 0 leaves the part out
     config.loss.music = 1.0  # cross-entropy of the audio tokens given the video
     config.loss.prior = 1.0  # the same, of the per-frame token head; times `music`
     config.loss.video = 1.0  # flow matching of the frames given image and audio tokens
     config.loss.sketch = 2.0  # regression from sound to a coarse picture, which the denoiser begins with
     config.loss.shifts = 1.0  # within `align`: weight of InfoNCE over time shifts inside a clip; 0: not learned
     config.loss.moments = 1.0  # within `align`: weight of frame-level InfoNCE inside a clip; 0: not learned
-    config.loss.match = 0.25  # within `align`: weight of the matching of pairs; 0: not learned
     config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
-    config.loss.match_examples = 2  # so many examples of a batch teach the matching of pairs; 0: all
     config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all
     config.loss.video_stretches = 2  # and each of them with so many stretches of model.denoiser_frames frames
     config.loss.music_from = 1300  # the token decoder waits until so many steps are done; the token head does not
@@ -79,6 +122,9 @@ def get_config() -> ConfigDict:
     config.loss.wrong_past = 0.8  # history corruption: share of examples that begin with the sound of another time
 
     config.augment = ConfigDict()
+    config.augment.zoom = 0.0  # each clip is filmed anew, its flow with it: nearer or farther by up to this share,
+    config.augment.turn = 0.0  # turned by up to so many degrees,
+    config.augment.pan = 0.0  # and moved by up to this part of the picture
     config.augment.shift = 1  # frames are moved by up to so many pixels (one shift a clip)
     config.augment.colour = 0.1  # gain and bias of each colour are drawn within this much (one draw a clip)
 

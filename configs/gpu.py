@@ -22,7 +22,6 @@ def get_config() -> ConfigDict:
     config.model.heads = 8
     config.model.video_layers = 4
     config.model.audio_layers = 4
-    config.model.fusion_layers = 2
     config.model.latent_dim = 128
     config.model.decoder_layers = 12
     config.model.denoiser_width = 384
@@ -31,7 +30,6 @@ def get_config() -> ConfigDict:
     config.model.denoiser_patch = 8
     config.model.denoiser_frames = 16
 
-    config.loss.match_examples = 0
     config.loss.video_examples = 0
     config.loss.music_from = 0
     config.loss.video_from = 2000

@@ -84,7 +84,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     if not target.parent.is_dir():
-        raise UserError(f"cannot write {target}: {target.parent} is not a folder")
+        raise UserError(f"cannot write {target}: the folder {target.parent} does not exist")
     ending = f".partial-{os.getpid()}{target.suffix}"
     # However long its name is, the one beside it is a name, too.
     stem = os.fsdecode(os.fsencode(target.stem)[: LONGEST_NAME - 1 - len(os.fsencode(ending))])

@@ -48,9 +48,9 @@ def main(argv: list[str] | None = None) -> int:
         arguments.checkpoint, arguments.records, video=arguments.video or "", audio=arguments.audio or "",
         top=arguments.top, index=arguments.index or "", encoder=arguments.semantic,
     )  # fmt: skip
-    print(f"{'':4s}{'score':>6s}  {'from':>8s}  {'to':>8s}  clip")
+    print(f"{'':4s}{'score':>6s}  {'belongs':>7s}  {'from':>8s}  {'to':>8s}  clip")
     for rank, one in enumerate(answer.found, 1):
-        print(f"{rank:3d} {one.score:6.3f}  {one.start_seconds:7.2f}s  {one.end_seconds:7.2f}s  "
+        print(f"{rank:3d} {one.score:6.3f}  {one.belongs:7.2f}  {one.start_seconds:7.2f}s  {one.end_seconds:7.2f}s  "
               f"{one.clip_id} ({one.labels}, {one.split})")  # fmt: skip
     if out:
         query = {"query": arguments.video or arguments.audio, "modality": "video" if arguments.video else "audio"}

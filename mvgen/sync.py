@@ -63,7 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     found = synchroniser(arguments.video)
     side = "late" if found.milliseconds >= 0 else "early"
     print(f"the sound is {abs(found.milliseconds):.0f} ms {side} ({found.milliseconds:+.0f} ms), confidence "
-          f"{found.confidence:.2f}; {found.agreeing:.0%} of {found.votes} stretches agree")  # fmt: skip
+          f"{found.confidence:.2f}; {found.agreeing:.0%} of {found.votes} stretches agree; picture and sound belong "
+          f"together with probability {found.belongs:.2f}")  # fmt: skip
     if out:
         write_json(out, {"video": arguments.video, **asdict(found)})
     return 0

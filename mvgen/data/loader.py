@@ -17,6 +17,7 @@ import numpy as np
 from absl import flags
 
 from mvgen import clock
+from mvgen.data.camera import Reach, film_flow, film_frames
 from mvgen.data.records import Record, RecordSource, RecordSpec
 from mvgen.errors import UserError
 
@@ -62,6 +63,7 @@ class Windows:
     Args:
         source: random access over records; each record's features are aligned from its first frame.
         frames: length of a window.
+        camera: how far from where it stood the camera of each example is drawn; ``None``: it stays.
 
     Attributes:
         usable: numbers of the records that hold at least one window, int64 ``[n]``.
@@ -71,8 +73,8 @@ class Windows:
         UserError: no record is long enough.
     """
 
-    def __init__(self, source: RecordSource, frames: int):
-        self.source, self.frames = source, frames
+    def __init__(self, source: RecordSource, frames: int, camera: Reach | None = None):
+        self.source, self.frames, self.camera = source, frames, camera
         lengths = source.frames
         self.usable = np.flatnonzero(lengths >= frames)
         self.skipped = len(lengths) - len(self.usable)
@@ -86,28 +88,36 @@ class Windows:
     def __len__(self) -> int:
         return len(self.usable)
 
-    def draw(self, record: int, rng: np.random.Generator) -> tuple[int, int]:
-        """Draws a window of a record: the record's number and the window's first frame. Reads nothing."""
-        return record, int(rng.integers(self.source.frames[record] - self.frames + 1))
+    def draw(self, record: int, rng: np.random.Generator) -> tuple[float, ...]:
+        """Draws a window of a record: the record's number, the window's first frame, and where a camera stands, if it
+        is drawn (:data:`mvgen.data.camera.Place`). Reads nothing."""
+        start = int(rng.integers(self.source.frames[record] - self.frames + 1))
+        return (record, start, *self.camera.draw(rng)) if self.camera else (record, start)
 
-    def read(self, places: tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]) -> Batch:
-        """Reads the windows of a batch, given as (numbers of their records, their first frames).
+    def read(self, places: tuple[Sequence[float] | np.ndarray, ...]) -> Batch:
+        """Reads the windows of a batch, given as columns of what :meth:`draw` gives.
 
         Each record is read whole and its CRC checked, every time that a window of it is read.
 
         Raises:
             RecordError: a record cannot be trusted.
         """
-        records, starts = (np.asarray(numbers).tolist() for numbers in places)
         batch: Batch = {}
-        for number, (record, start) in enumerate(zip(records, starts, strict=True)):
-            whole = self.source.view(record)
+        rows = list(zip(*(np.asarray(column).tolist() for column in places), strict=True))
+        for number, (record, start, *camera) in enumerate(rows):
+            whole = self.source.view(int(record))
+            start = int(start)
             for name, array in whole.items():
                 scale = clock.tokens_of(1) if name == "tokens" else 1
                 window = array[scale * start : scale * (start + self.frames)]
                 if not number:
                     kept = np.int32 if name == "tokens" else array.dtype
-                    batch[name] = np.empty((len(records), *window.shape), kept)
+                    batch[name] = np.empty((len(rows), *window.shape), kept)
+                if camera and name == "frames":
+                    window = film_frames(window, (*camera,))
+                elif camera and name == "flow":
+                    size = whole["frames"].shape[1:3]
+                    window = film_flow(window, (*camera,), size)
                 # Out of the reader's memory straight to where the example stands in its batch: one copy.
                 batch[name][number] = window
         return batch
@@ -120,8 +130,8 @@ class Windows:
         """Reads the first window of a record."""
         return self._one(record, 0)
 
-    def _one(self, record: int, start: int) -> Record:
-        return {name: array[0] for name, array in self.read(([record], [start])).items()}
+    def _one(self, *place: float) -> Record:
+        return {name: array[0] for name, array in self.read(tuple([value] for value in place)).items()}
 
 
 def batches(

@@ -27,7 +27,7 @@ from mvgen.evaluation.metrics.chance import bootstrap_interval, derangement
 from mvgen.evaluation.metrics.clips import Clip, Heard
 from mvgen.evaluation.metrics.notes import note_agreement
 from mvgen.evaluation.metrics.onsets import moments, onset_agreement
-from mvgen.evaluation.metrics.retrieval import offsets_right, ranks, similarities
+from mvgen.evaluation.metrics.retrieval import belonging, offsets_right, ranks, similarities
 from mvgen.evaluation.metrics.transcriber import Transcribers
 from mvgen.evaluation.report.robustness import write_robustness
 from mvgen.files import write_json
@@ -92,7 +92,8 @@ class Measured:
 
 
 def measure_space(space: Space, held_out: HeldOut) -> dict[str, Measured]:
-    """Whether each window's partner is ranked first among all, both ways, and its offset found within one frame."""
+    """Whether each window's partner is ranked first among all, both ways, its offset found within one frame, and how
+    often it is more alike than pairs of the same instrument that do not belong together."""
     count = len(held_out)
     z_video = np.stack([space.of_video({name: v[i] for name, v in held_out.video.items()}) for i in range(count)])
     z_audio = np.stack([space.of_tokens(tokens) for tokens in held_out.tokens])
@@ -101,6 +102,7 @@ def measure_space(space: Space, held_out: HeldOut) -> dict[str, Measured]:
         "video_to_music_r1": (ranks(similarity) == 1, 1 / count),
         "music_to_video_r1": (ranks(similarity.T) == 1, 1 / count),
         "offset": (offsets_right(z_video, z_audio, MAX_SHIFT, within=1), 3 / (2 * MAX_SHIFT + 1)),
+        "belonging": (belonging(similarity, held_out.labels), 0.5),
     }
     return {name: Measured(right.astype(float), np.full(count, chance)) for name, (right, chance) in found.items()}
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from mvgen.errors import UserError
 from mvgen.evaluation.metrics.chance import derangement
+from mvgen.evaluation.metrics.retrieval import area_under_roc
 from mvgen.inference.synchronisation import NEAR_SECONDS, Synchroniser, estimate
 
 ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
@@ -34,8 +35,10 @@ def prove(synchroniser: Synchroniser, folder: Path, count: int, seed: int, progr
         ``clips``, ``cases``; ``within_frame`` and ``within_half_frame``, the shares found to 40 and 20 ms, with
         ``chance_`` of both (the same estimates against the amounts of other cases); ``median_error_ms``, ``bias_ms``
         (median of estimate less truth); ``mean_confidence``; ``foreign_confidence``: the same where the sound is that
-        of another video; ``by_confidence``: share found among the surest half and the other; ``temperature``: what
-        :func:`calibrated` makes of all cases; ``each``.
+        of another video; ``belongs`` and ``foreign_belongs``: the mean probability that picture and sound belong
+        together, of each, and ``belonging_auc``: the area under the ROC curve of the two (chance 0.5);
+        ``by_confidence``: share found among the surest half and the other; ``temperature``: what :func:`calibrated`
+        makes of all cases; ``each``.
 
     Raises:
         UserError: there are no videos.
@@ -58,11 +61,11 @@ def prove(synchroniser: Synchroniser, folder: Path, count: int, seed: int, progr
             for _ in range(count):
                 late = round(rng.uniform(-0.8, 0.8) * shifts[-1] * rate)
                 votes = synchroniser.votes(video, moved(sound, late))
-                found = estimate(votes, shifts, synchroniser.scale)
+                found = synchroniser.offset(votes)
                 cases.append({"file": path.name, "true_ms": 1000 * late / rate, **asdict(found)})
                 kept.append(votes)
                 bar.update()
-    elsewhere = [estimate(votes, shifts, synchroniser.scale).confidence for votes in foreign]
+    elsewhere = [synchroniser.offset(votes) for votes in foreign]
     true = np.array([case["true_ms"] for case in cases])
     told = np.array([case["milliseconds"] for case in cases])
     sure = np.array([case["confidence"] for case in cases])
@@ -82,7 +85,10 @@ def prove(synchroniser: Synchroniser, folder: Path, count: int, seed: int, progr
         "median_error_ms": float(np.median(error)),
         "bias_ms": float(np.median(told - true)),
         "mean_confidence": float(sure.mean()),
-        "foreign_confidence": float(np.mean(elsewhere)) if elsewhere else None,
+        "foreign_confidence": float(np.mean([other.confidence for other in elsewhere])) if elsewhere else None,
+        "belongs": float(np.mean([case["belongs"] for case in cases])),
+        "foreign_belongs": float(np.mean([other.belongs for other in elsewhere])) if elsewhere else None,
+        "belonging_auc": area_under_roc([case["similarity"] for case in cases], [o.similarity for o in elsewhere]),
         "by_confidence": [
             float(near[order[:half]].mean()),
             float(near[order[half:]].mean() if len(order) > 1 else 0.0),
@@ -124,6 +130,13 @@ def told(proof: dict[str, Any]) -> list[str]:
         f"median error               {proof['median_error_ms']:.1f} ms, bias {proof['bias_ms']:+.1f} ms",
         f"mean confidence            {proof['mean_confidence']:.3f}"
         + (f" (another video's sound: {foreign:.3f})" if foreign is not None else ""),
+        f"belong together            {proof['belongs']:.3f}"
+        + (
+            f" (another video's sound: {proof['foreign_belongs']:.3f}; area under the ROC curve "
+            f"{proof['belonging_auc']:.3f}, chance 0.5)"
+            if foreign is not None
+            else ""
+        ),
         f"found                      {surest:.3f} of the surer half, {rest:.3f} of the other",
         f"calibrated temperature     {proof['temperature']:.2f}",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
@@ -49,6 +50,11 @@ class Space:
         starts = window_starts(frames, self.window)
         spans = [slice(clock.tokens_of(at), clock.tokens_of(at + self.window)) for at in starts]
         return self._stitched(_hear, {"tokens": np.stack([tokens[span] for span in spans])}, starts, frames)
+
+    def belongs(self, similarity: float) -> float:
+        """Probability that a film and a music belong together, by their mean dot product where they fit best."""
+        logit = float(nnx.merge(self._graph, self._state).encoder.belonging(jnp.asarray(similarity)))
+        return 1.0 / (1.0 + math.exp(-logit))
 
     def _stitched(self, program: object, pieces: dict[str, np.ndarray], starts: np.ndarray, frames: int) -> np.ndarray:
         found = []

@@ -41,6 +41,7 @@ class Found:
     Attributes:
         clip_id, split, labels: of the record.
         score: mean dot product of unit vectors where the two meet, at most 1.
+        belongs: probability that the two belong together.
         start_seconds, end_seconds: the stretch of the record that meets the query.
         query_start_seconds: where that stretch begins in the query.
     """
@@ -49,6 +50,7 @@ class Found:
     split: str
     labels: str
     score: float
+    belongs: float
     start_seconds: float
     end_seconds: float
     query_start_seconds: float
@@ -149,20 +151,20 @@ def _make_index(model: MVGen, window: int, records: str, place: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def search(index: Index, query: np.ndarray, modality: str, least: int, top: int) -> list[Found]:
+def search(index: Index, space: Space, query: np.ndarray, modality: str, top: int) -> list[Found]:
     """The records that fit a query best, the best first.
 
     Args:
         index: the records.
+        space: of the model; at least a window of it must meet.
         query: ``[frames, latent]``, in the coordinated space.
         modality: what the query is, ``video`` or ``audio``; the records' other one is searched.
-        least: frames that must meet.
         top: how many.
     """
     others = index.audio if modality == "video" else index.video
     found = []
     for clip in tqdm(index.clips, desc="search", unit="record", delay=2, leave=False):
-        distances, scores = fits(query, others[clip["first"] : clip["last"]], least)
+        distances, scores = fits(query, others[clip["first"] : clip["last"]], space.window)
         if not len(scores):
             continue
         best = int(np.argmax(scores))
@@ -170,7 +172,8 @@ def search(index: Index, query: np.ndarray, modality: str, least: int, top: int)
         first, last = max(0, start), min(frames, start + len(query))
         found.append(
             Found(
-                clip["clip_id"], clip["split"], clip["labels"], float(scores[best]), first / clock.FRAME_RATE,
+                clip["clip_id"], clip["split"], clip["labels"], float(scores[best]),
+                space.belongs(float(scores[best])), first / clock.FRAME_RATE,
                 last / clock.FRAME_RATE, (first - start) / clock.FRAME_RATE,
             )
         )  # fmt: skip
@@ -217,4 +220,4 @@ def retrieve(
     place = Path(records).absolute()
     folder = Path(index) if index else place.with_name(f"{place.name}.index")
     opened = open_index(model, window, spec, records, folder)
-    return Answer(search(opened, query, "video" if video else "audio", window, top), len(opened.clips))
+    return Answer(search(opened, space, query, "video" if video else "audio", top), len(opened.clips))

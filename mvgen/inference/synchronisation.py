@@ -7,7 +7,7 @@ the codec four times, each time begun a quarter of a frame later. Every stretch 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,12 +37,17 @@ class Offset:
         confidence: how likely the truth is within one frame (40 ms) of that.
         votes: stretches that voted.
         agreeing: share of them whose own best is within one frame of it.
+        similarity: mean dot product of picture and sound in the coordinated space, so moved.
+        belongs: probability that picture and sound belong together at all; the confidence takes for granted that they
+            do.
     """
 
     milliseconds: float
     confidence: float
     votes: int
     agreeing: float
+    similarity: float
+    belongs: float = math.nan
 
 
 def shifts_of(reach: float) -> np.ndarray:
@@ -129,7 +134,8 @@ def estimate(votes: np.ndarray, shifts: np.ndarray, scale: float, temperature: f
         if (curve := before - 2 * top + after) < 0:
             late += 0.5 * (before - after) / curve * STEP_SECONDS
     agreeing = np.abs(shifts[np.argmax(votes, axis=1)] - late) <= NEAR_SECONDS
-    return Offset(1000 * late, float(probability[near].sum()), len(votes), float(agreeing.mean()))
+    similarity = float(votes[:, best].mean())
+    return Offset(1000 * late, float(probability[near].sum()), len(votes), float(agreeing.mean()), similarity)
 
 
 class Synchroniser:
@@ -186,4 +192,9 @@ class Synchroniser:
 
     def __call__(self, path: str) -> Offset:
         """The offset of a video. Raises ``UserError`` where it has no picture, no sound or is too short."""
-        return estimate(self.votes(self.see(path), self.hear(path)), self.shifts, self.scale)
+        return self.offset(self.votes(self.see(path), self.hear(path)))
+
+    def offset(self, votes: np.ndarray) -> Offset:
+        """What votes speak for, and whether picture and sound belong together."""
+        found = estimate(votes, self.shifts, self.scale)
+        return replace(found, belongs=self.space.belongs(found.similarity))

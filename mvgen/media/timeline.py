@@ -36,6 +36,10 @@ LEAP = Fraction(10)
 """Seconds: smaller leaps are gaps, in which nothing was recorded though time went on (ffmpeg draws the line there)."""
 ALIKE = Fraction(1)
 """Seconds by which the steps of picture and sound at one seam may differ: their last packets end at different times."""
+MISSING = Fraction(1, 2)
+"""Seconds by which a file may be shorter than its header states before that is told."""
+STATING = ("mov", "matroska", "avi", "flac")
+"""Demuxers of files whose headers state a length."""
 FINE = Fraction(1, 8000)
 """Seconds: where a container's clock ticks no coarser, the length it gives the last packet of a sound is exact."""
 
@@ -136,7 +140,20 @@ def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
             stream.index: _course(packets[stream.index], seams.get(stream.index, []), stream) for stream in streams
         }
         _tell(name, courses, seams)
-    return Timeline(courses)
+        timeline, stated = Timeline(courses), _stated(container)
+    if stated - timeline.seconds > MISSING and not any(seams.values()):
+        note(f"{name}: its header states {float(stated):.2f} s, and {float(timeline.seconds):.2f} s are there: it is "
+             "cut short, or the header is wrong")  # fmt: skip
+    return timeline
+
+
+def _stated(container: av.container.InputContainer) -> Fraction:
+    """The length in a file's header, in seconds; 0 where its form knows none, and what is given is a guess."""
+    if container.format.name.partition(",")[0] not in STATING or not container.duration:
+        return Fraction(0)
+    # Matroska's is the moment of the end.
+    begin = max(0, container.start_time or 0) if container.format.name.startswith("matroska") else 0
+    return Fraction(container.duration - begin, 1_000_000)
 
 
 def _tell(name: str, courses: dict[int, Course], seams: dict[int, list[_Seam]]) -> None:

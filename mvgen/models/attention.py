@@ -172,31 +172,3 @@ class Block(nnx.Module):
     ) -> Array:
         x = x + self.attention(self.norm1(x), mask=mask, query_seconds=seconds, bias=bias)
         return x + self.mlp(self.norm2(x))
-
-
-class CrossBlock(nnx.Module):
-    """Pre-norm block in which one sequence attends to another along time."""
-
-    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
-        self.norm1 = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.norm_context = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.cross = Attention(width, heads, dtype=dtype, rngs=rngs)
-        self.norm2 = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.mlp = Mlp(width, dtype=dtype, rngs=rngs)
-
-    def __call__(
-        self,
-        x: Array,
-        context: Array,
-        *,
-        seconds: Array | None = None,
-        context_seconds: Array | None = None,
-        mask: Array | None = None,
-        bias: Array | None = None,
-        weights: list[Array] | None = None,
-    ) -> Array:
-        x = x + self.cross(
-            self.norm1(x), self.norm_context(context), mask=mask, query_seconds=seconds, key_seconds=context_seconds,
-            bias=bias, weights=weights,
-        )  # fmt: skip
-        return x + self.mlp(self.norm2(x))

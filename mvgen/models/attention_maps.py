@@ -1,4 +1,4 @@
-"""What attention looks at over time: how much of the sound each frame takes, and how much of the picture each token.
+"""What attention looks at over time: how much of the picture each token of the token decoder takes.
 
 The fast path computes no weights (:mod:`mvgen.models.attention`): they are worked out here, in a program of their own.
 """
@@ -21,9 +21,8 @@ PAPER, ACCENT = (0xFB, 0xFB, 0xF9), (0x2F, 0x6F, 0x6A)  # as the report's page
 SIDE = 240  # pixels of a picture's longer side, at least
 
 Maps = dict[str, Array]
-"""``fusion`` ``[frames, tokens]``: what each frame takes of each token where both modalities meet; ``decoder``
-``[tokens, frames]``: what the token decoder, as it writes each token, takes of each frame. Rows sum to 1. Means over
-layers and heads; what the model has not is left out."""
+"""``decoder`` ``[tokens, frames]``: what the token decoder, as it writes each token, takes of each frame. Rows sum to
+1. The mean over layers and heads; left out where the model has no cross-attention."""
 
 
 def attention_maps(model: MVGen, batch: dict[str, Array]) -> Maps:
@@ -33,13 +32,11 @@ def attention_maps(model: MVGen, batch: dict[str, Array]) -> Maps:
     first = {name: values[:1] for name, values in batch.items()}
     tokens = first["tokens"].astype(jnp.int32)
     video = model.video_latents(first)
-    fusion: list[Array] = []
     decoder: list[Array] = []
-    model.encoder.match(video, model.audio_latents(tokens), fusion)
     columns = delay.delay(tokens, model.decoder.pad)[:, :-1]
     model.decoder.scores(columns, model.decoder.conditioned(video), decoder)
     # A step writes the token of its own number in the first codebook; those after the last only finish the others.
-    found = {"fusion": fusion, "decoder": [weights[:, :, : tokens.shape[1]] for weights in decoder]}
+    found = {"decoder": [weights[:, :, : tokens.shape[1]] for weights in decoder]}
     return {name: jnp.stack(layers).mean(axis=(0, 2))[0] for name, layers in found.items() if layers}
 
 

@@ -74,7 +74,6 @@ class MVGenConfig:
     heads: int
     video_layers: int
     audio_layers: int
-    fusion_layers: int
     latent_dim: int
     patch: int
     use_frames: bool

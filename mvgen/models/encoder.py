@@ -1,8 +1,8 @@
-"""The aligned encoder: a video tower, an audio tower, the coordinated space that ties them, and cross-attention.
+"""The aligned encoder: a video tower, an audio tower, and the coordinated space that ties them.
 
 No leak: what the contrastive loss compares (``video_latents``, ``audio_latents`` and their projections) comes out of
-each tower alone. Only :meth:`AlignedEncoder.match` lets one modality see the other, and nothing it computes flows back
-into a decoder's condition.
+each tower alone. Whether a picture and a sound belong together is read off that space, too: cross-attention between the
+towers, taught to tell it, was behind their plain similarity in every measure (docs/alignment.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from mvgen import clock
-from mvgen.models.attention import Block, CrossBlock
+from mvgen.models.attention import Block
 from mvgen.models.config import MVGenConfig
 from mvgen.models.linear import Linear
 from mvgen.models.positions import own_latents, sinusoid, time_bias, within
@@ -121,7 +121,7 @@ class AudioTower(nnx.Module):
 
 
 class AlignedEncoder(nnx.Module):
-    """Both towers, their coordinated projections, and the fusion that sees both."""
+    """Both towers, their coordinated projections, and whether two of them belong together."""
 
     def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
         dtype = config.compute_dtype
@@ -131,13 +131,9 @@ class AlignedEncoder(nnx.Module):
         self.project_video = Linear(config.width, config.latent_dim, use_bias=False, dtype=dtype, rngs=rngs)
         self.project_audio = Linear(config.width, config.latent_dim, use_bias=False, dtype=dtype, rngs=rngs)
         self.log_scale = nnx.Param(jnp.log(jnp.array(10.0)))  # inverse temperature, learned as in CLIP
-        self.video_from_audio = nnx.List(
-            [CrossBlock(config.width, config.heads, dtype=dtype, rngs=rngs) for _ in range(config.fusion_layers)]
-        )
-        self.audio_from_video = nnx.List(
-            [CrossBlock(config.width, config.heads, dtype=dtype, rngs=rngs) for _ in range(config.fusion_layers)]
-        )
-        self.verdict = Linear(2 * config.width, 1, dtype=dtype, rngs=rngs)
+        # A line through similarities: where the two belong together by one half, and how sharply that changes.
+        self.belonging_threshold = nnx.Param(jnp.array(0.3))
+        self.belonging_log_slope = nnx.Param(jnp.log(jnp.array(20.0)))
 
     def video_latents(self, batch: dict[str, Array]) -> Float[Array, "batch time dim"]:
         """Latents of the picture alone, one a frame."""
@@ -157,45 +153,10 @@ class AlignedEncoder(nnx.Module):
         z = z.astype(jnp.float32)
         return z * jax.lax.rsqrt(jnp.sum(z**2, axis=-1, keepdims=True) + 1e-6)
 
-    def match(
-        self,
-        video: Float[Array, "batch time dim"],
-        audio: Float[Array, "batch tokens dim"],
-        weights: list[Array] | None = None,
-    ) -> Float[Array, "batch time"]:
-        """Bidirectional temporal cross-attention, and per frame the logit that picture and sound belong together.
+    def belonging(self, similarity: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
+        """Logit that a picture and a sound belong together.
 
-        A list ``weights`` is given what each frame looked at, ``[batch, heads, frames, tokens]`` a layer.
+        Args:
+            similarity: their mean dot product of unit vectors where they fit best (:meth:`coordinates`).
         """
-        frame_seconds = jnp.asarray(clock.frame_centres(video.shape[1]))
-        token_seconds = jnp.asarray(clock.token_centres(audio.shape[1]))
-        rotary = self.config.positions == "rotary"
-        frame_times, token_times = (frame_seconds, token_seconds) if rotary else (None, None)
-        if self.config.positions == "sinusoid":
-            video = video + sinusoid(frame_seconds, video.shape[-1]).astype(video.dtype)
-            audio = audio + sinusoid(token_seconds, audio.shape[-1]).astype(audio.dtype)
-        mask = within(frame_seconds, token_seconds, self.config.attention_window)
-        bias = time_bias(self.config.positions, frame_seconds, token_seconds, self.config.heads)
-        for to_video, to_audio in zip(self.video_from_audio, self.audio_from_video, strict=True):
-            video, audio = (
-                to_video(
-                    video,
-                    audio,
-                    seconds=frame_times,
-                    context_seconds=token_times,
-                    mask=mask,
-                    bias=bias,
-                    weights=weights,
-                ),
-                to_audio(
-                    audio,
-                    video,
-                    seconds=token_times,
-                    context_seconds=frame_times,
-                    mask=None if mask is None else mask.T,
-                    bias=None if bias is None else bias.swapaxes(2, 3),
-                ),
-            )
-        return self.verdict(jnp.concatenate([video, own_latents(audio).mean(axis=2)], axis=-1))[..., 0].astype(
-            jnp.float32
-        )
+        return jnp.exp(self.belonging_log_slope[...]) * (similarity - self.belonging_threshold[...])

@@ -8,12 +8,15 @@ same command ends with the same bits as one that was not.
 from __future__ import annotations
 
 import math
+import os
+import runpy
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +28,11 @@ from ml_collections import ConfigDict
 
 from mvgen import clock
 from mvgen.data import loader
+from mvgen.data.camera import Reach
 from mvgen.data.records import RecordSource, RecordSpec
 from mvgen.data.records import read_description as read_records
 from mvgen.errors import UserError
-from mvgen.files import locked
+from mvgen.files import locked, preset
 from mvgen.models.attention_maps import Maps
 from mvgen.training import sharding
 from mvgen.training.checkpoint import (
@@ -66,7 +70,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     description = read_records(config.data.path)
     spec = RecordSpec.from_json(description["spec"])
     program = prepare(config, spec)
-    windows = open_windows(config, config.data.train_split)
+    camera = Reach(config.augment.zoom, config.augment.turn, config.augment.pan)
+    windows = open_windows(config, config.data.train_split, camera)
     held_out = open_windows(config, config.data.eval_split) if config.train.eval_every else None
     leader = jax.process_index() == 0
     if (workdir / CONFIG_FILE).is_file():
@@ -190,34 +195,21 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     return {"step": step, **held_out_losses(run, program, program.evaluate, params, windows)}
 
 
+@cache
+def bounds() -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of every number of a configuration, as ``configs/base.py`` says them."""
+    return runpy.run_path(os.fspath(preset("base")))["BOUNDS"]
+
+
 def check_config(config: ConfigDict) -> None:
     """Raises ``UserError`` for a value that no run can have. What the model is built from is checked by the model."""
     if not config.data.path:
         raise UserError("--config.data.path=DIR is missing: the folder of records to learn from")
-    least = {
-        "data.batch_size": 1, "data.workers": 0, "data.threads": 0, "train.steps": 1, "train.log_every": 1,
-        "train.eval_every": 0, "train.eval_batches": 1, "train.checkpoint_every": 1,
-        "train.keep_checkpoints": 1, "seed": 0, "optimizer.warmup_steps": 0, "optimizer.learning_rate": 0,
-        "optimizer.decoder_rate": 0, "optimizer.weight_decay": 0, "optimizer.clip_norm": 0,
-        "optimizer.final_fraction": 0, "train.ema": 0, "loss.align": 0, "loss.music": 0, "loss.video": 0,
-        "loss.sketch": 0, "loss.condition_dropout": 0, "loss.wrong_past": 0, "augment.shift": 0, "augment.colour": 0,
-        "loss.music_from": 0, "loss.video_from": 0, "loss.encoder_until": 0,
-        "loss.prior": 0, "loss.shifts": 0, "loss.moments": 0, "loss.match_examples": 0,
-        "loss.video_examples": 0, "loss.video_stretches": 1,
-    }  # fmt: skip
-    most = {
-        "train.ema": 1,
-        "loss.condition_dropout": 1,
-        "loss.wrong_past": 1,
-        "optimizer.final_fraction": 1,
-        "seed": 2**32 - 1,
-    }
-    for name, bound in least.items():
+    for name, (least, most) in bounds().items():
         section, _, field = name.rpartition(".")
-        value = config[section].get(field, bound) if section else config[field]  # older runs lack newer fields
-        limit = most.get(name, math.inf)
-        if not bound <= value <= limit or not math.isfinite(value):
-            asked = f"at least {bound}" if limit == math.inf else f"between {bound} and {limit}"
+        value = config[section].get(field, least) if section else config[field]  # older runs lack newer fields
+        if not least <= value <= most or not math.isfinite(value):
+            asked = f"at least {least}" if most == math.inf else f"between {least} and {most}"
             raise UserError(f"config.{name} is {value}; it must be {asked}")
     if not (config.loss.align or config.loss.music or config.loss.video or config.loss.sketch):
         raise UserError("config.loss.align, music, video and sketch are all 0: there is nothing to learn")
@@ -231,11 +223,11 @@ def prepare(config: ConfigDict, spec: RecordSpec) -> Program:
     return build(config, spec, mesh)
 
 
-def open_windows(config: ConfigDict, split: str) -> loader.Windows:
-    """The windows of a split, as ``config.data`` and ``config.model`` ask for them."""
+def open_windows(config: ConfigDict, split: str, camera: Reach | None = None) -> loader.Windows:
+    """The windows of a split, as ``config.data`` and ``config.model`` ask for them; with a ``camera`` filmed anew."""
     spec = RecordSpec.from_json(read_records(config.data.path)["spec"])
     source = RecordSource(config.data.path, split, loader.used_features(spec, config.model))
-    return loader.Windows(source, loader.window_frames(config.data.window_seconds))
+    return loader.Windows(source, loader.window_frames(config.data.window_seconds), camera)
 
 
 def batches_of(config: ConfigDict, windows: loader.Windows, first_example: int, shuffle: bool = True) -> loader.Batches:

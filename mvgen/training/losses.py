@@ -34,7 +34,6 @@ class LossConfig:
     video: float
     sketch: float
     max_shift_seconds: float
-    match_examples: int
     video_examples: int
     video_stretches: int
     music_from: int
@@ -46,12 +45,11 @@ class LossConfig:
     colour: float
     shifts: float = 1.0
     moments: float = 1.0
-    match: float = 0.25
 
     @classmethod
     def from_config(cls, config: Any) -> LossConfig:
         """From ``config.loss`` and ``config.augment``."""
-        fields = {**config.loss.to_dict(), **config.augment.to_dict()}
+        fields = {**config.loss.to_dict(), "shift": config.augment.shift, "colour": config.augment.colour}
         return cls(**{**fields, "prior": fields["prior"] * fields["music"]})
 
     def phases(self) -> list[Phase]:
@@ -151,24 +149,31 @@ def contrast_moments(video: Array, audio: Array, scale: Array) -> tuple[Array, A
     return loss / 2, jnp.mean(jnp.abs(jnp.argmax(similarity, axis=2) - labels) <= NEAR_SHIFT)
 
 
-def match_loss(model: MVGen, video: Array, audio: Array, key: jax.Array, reach: int) -> tuple[Array, Array]:
-    """Cross-attention tells pairs that belong together from the next clip's sound or the same sound moved in time.
+def best_similarities(
+    video: Float[Array, "batch time latent"], audio: Array, reach: int
+) -> Float[Array, "batch batch"]:
+    """Of every video (rows) with every audio (columns) the mean dot product at the shift at which they fit best."""
 
-    A third of the examples each; per frame binary cross-entropy. Returns the loss and the accuracy (chance 2/3).
+    def of_all_videos(one: Array) -> Array:
+        return shift_similarities(video, jnp.broadcast_to(one, video.shape), reach).max(axis=1)
+
+    return jax.vmap(of_all_videos, out_axes=1)(audio)
+
+
+def belonging_loss(model: MVGen, video: Array, audio: Array, reach: int) -> tuple[Array, Array]:
+    """Binary cross-entropy of whether a picture and a sound belong together, and the area under the ROC curve.
+
+    True pairs against those of different clips of the batch, each kind with half of the weight. It teaches the line
+    through similarities alone: nothing of it reaches the towers.
     """
-    batch, tokens, _ = audio.shape
-    kinds, moves = jax.random.split(key)
-    kind = jax.random.randint(kinds, (batch,), 0, 3)
-    limit = min(reach, clock.frames_of(tokens) // 2)
-    move = jax.random.randint(moves, (batch,), limit // 4 + 1, limit + 1) * clock.TOKENS_PER_FRAME
-    moved = jax.vmap(lambda sound, by: jnp.roll(sound, by, axis=0))(audio, move)
-    other = jnp.roll(audio, 1, axis=0)
-    choice = kind[:, None, None]
-    heard = jnp.where(choice == 0, audio, jnp.where(choice == 1, moved, other))
-    logits = model.encoder.match(video, heard)
-    truth = jnp.broadcast_to((kind == 0)[:, None], logits.shape)
-    loss = optax.sigmoid_binary_cross_entropy(logits, truth.astype(jnp.float32)).mean()
-    return loss, jnp.mean((logits.mean(1) > 0) == (kind == 0))
+    similarity = jax.lax.stop_gradient(best_similarities(video, audio, reach))
+    logits = model.encoder.belonging(similarity)
+    own = jnp.eye(len(logits), dtype=bool)
+    losses = optax.sigmoid_binary_cross_entropy(logits, own.astype(jnp.float32))
+    others = jnp.maximum(own.size - len(logits), 1)
+    loss = jnp.sum(jnp.where(own, losses, 0.0)) / len(logits) + jnp.sum(jnp.where(own, 0.0, losses)) / others
+    above = jnp.diagonal(similarity)[:, None, None] > similarity[None]
+    return loss / 2, jnp.sum(above & ~own[None]) / (others * len(logits))
 
 
 def with_wrong_past(
@@ -323,12 +328,9 @@ def total_loss(
         reach = min(round(config.max_shift_seconds * clock.FRAME_RATE), frames.shape[1] // 2)
         clips, metrics["clip_accuracy"] = contrast(z_video, z_audio, scale)
         shifts, metrics["shift_accuracy"] = contrast_shifts(z_video, z_audio, scale, reach)
-        some = config.match_examples or len(frames)
-        match = jnp.zeros(())
-        if config.match:
-            match, metrics["match_accuracy"] = match_loss(model, video[:some], audio[:some], keys[1], reach)
+        belonging, metrics["belonging_auc"] = belonging_loss(model, z_video, z_audio, reach)
         moments, metrics["moment_accuracy"] = contrast_moments(z_video, z_audio, scale)
-        metrics["align"] = clips + config.shifts * shifts + config.moments * moments + config.match * match
+        metrics["align"] = clips + config.shifts * shifts + config.moments * moments + belonging
         total += config.align * metrics["align"]
     if config.music or config.prior:
         assert video is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
-from mvgen.data.records import DESCRIPTION_FILE, RecordSpec, encode_record, write_tfrecord
+from mvgen.data.index import index_shards, write_description
+from mvgen.data.records import RecordSpec, encode_record, write_tfrecord
 from mvgen.training import checkpoint, step
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -33,7 +33,7 @@ def tiny(records: Path | str) -> ConfigDict:
 
 
 def write_records(folder: Path, lengths: dict[str, list[int]], spec: RecordSpec = SPEC) -> Path:
-    """Writes records of so many frames for each split.
+    """Writes records of so many frames for each split, with their index.
 
     In record ``r`` (over all splits) frame ``i`` is painted ``i``, its flow is ``r`` and token ``j`` is ``j % 64``.
     """
@@ -63,8 +63,9 @@ def write_records(folder: Path, lengths: dict[str, list[int]], spec: RecordSpec 
         "spec": spec.to_json(),
         "made_by": {"codec": spec.codec},
         "splits": {split: len(frames) for split, frames in lengths.items()},
+        "index": {split: index_shards(sorted(folder.glob(f"recital-{split}.*")), spec) for split in lengths},
     }
-    (folder / DESCRIPTION_FILE).write_text(json.dumps(description))
+    write_description(folder, description)
     return folder
 
 

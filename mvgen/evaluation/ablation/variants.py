@@ -58,7 +58,6 @@ def variants(spec: RecordSpec) -> list[Variant]:
                 {"model.cross_positions": "rotary"}),
         Variant("no-positions", POSITIONS, "no positions in the decoder's cross-attention",
                 {"model.cross_positions": "none"}),
-        Variant("no-matching", LOSS, "without the matching head", {"loss.match": 0.0}),
         Variant("no-shifts", LOSS, "without time shifts as negatives", {"loss.shifts": 0.0}),
         Variant("no-frame-level", LOSS, "without frame-level InfoNCE", {"loss.moments": 0.0}),
         Variant("no-window-mean", SEEN, "without the difference from the window's mean",

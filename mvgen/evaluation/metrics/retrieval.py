@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -77,3 +79,31 @@ def offsets_right(video_NxTxD: np.ndarray, audio_NxTxD: np.ndarray, max_shift: i
     best_near = scores_NxS[:, near].max(axis=1)
     best_far = scores_NxS[:, ~near].max(axis=1)
     return best_near > best_far
+
+
+def area_under_roc(true: Sequence[float] | np.ndarray, false: Sequence[float] | np.ndarray) -> float | None:
+    """Area under the ROC curve: how often a true score is above a false one, ties counting half (Mann-Whitney).
+
+    ``None`` where either is empty.
+    """
+    if not len(true) or not len(false):
+        return None
+    return float(np.mean(shares_above(np.asarray(true), np.asarray(false))))
+
+
+def shares_above(scores_N: np.ndarray, others_M: np.ndarray) -> np.ndarray:
+    """Of each score the share of others that lie below it, ties counting half, ``[N]``."""
+    ordered = np.sort(np.asarray(others_M, float))
+    return (np.searchsorted(ordered, scores_N, "left") + np.searchsorted(ordered, scores_N, "right")) / 2 / len(ordered)
+
+
+def belonging(similarity_NxN: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """Of each true pair the share of all false pairs of one instrument that are less alike, ``[N]``; NaN without any.
+
+    Its mean is the area under the ROC curve of "picture and sound belong together" (chance 0.5).
+    """
+    names = np.asarray(labels)
+    false = (names[:, None] == names[None, :]) & ~np.eye(len(names), dtype=bool)
+    if not false.any():
+        return np.full(len(names), np.nan)
+    return shares_above(np.diagonal(similarity_NxN), similarity_NxN[false])

@@ -12,7 +12,6 @@ from mvgen.evaluation.report.panel import INK, panel
 from mvgen.models.attention_maps import on_diagonal, shade
 
 TITLES = {
-    "fusion": ("frames look at the sound", "sound, s", "picture, s"),
     "decoder": ("tokens look at the picture", "picture, s", "sound, s"),
 }
 DARK = (0x4A / 255, 0x9A / 255, 0x92 / 255)  # between the accents of the light page and the dark one
@@ -22,7 +21,7 @@ def attention_panels(maps: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
     """Title and inline SVG of each map.
 
     Args:
-        maps: ``CLIP/fusion`` and ``CLIP/decoder`` to what :func:`mvgen.models.attention_maps.attention_maps` gives.
+        maps: ``CLIP/decoder`` to what :func:`mvgen.models.attention_maps.attention_maps` gives.
     """
     panels = []
     for name, weights in maps.items():

@@ -13,11 +13,11 @@ PANELS = (
     ("prior", "Token head: cross-entropy of the tokens given each frame alone"),
     ("music", "Music: cross-entropy of the tokens"),
     ("video", "Video: flow matching"),
-    ("align", "Alignment: InfoNCE and matching"),
+    ("align", "Alignment: InfoNCE"),
     ("loss", "All together"),
     ("clip_accuracy", "Right clip found in the batch"),
     ("shift_accuracy", "Right time shift found"),
-    ("match_accuracy", "Match told from mismatch"),
+    ("belonging_auc", "True pairs told from others"),
 )
 """Metrics that are drawn, where a history holds them, and their titles."""
 

@@ -48,7 +48,7 @@ def write_report(
         examples: clips to watch.
         retrieval: what :func:`mvgen.evaluation.metrics.retrieval.retrieval` returned.
         history: lines of ``metrics.jsonl``.
-        attention: ``CLIP/fusion`` and ``CLIP/decoder`` to maps (:func:`mvgen.models.attention_maps.attention_maps`).
+        attention: ``CLIP/decoder`` to maps (:func:`mvgen.models.attention_maps.attention_maps`).
 
     Raises:
         UserError: the folder does not exist or cannot be written to.

@@ -13,6 +13,7 @@ TITLES = {
     "video_to_music_r1": "R@1, picture to music",
     "music_to_video_r1": "R@1, music to picture",
     "offset": "offset within a frame",
+    "belonging": "belonging, ROC area",
     "onset_f": "onset F",
     "note_f": "note F",
 }

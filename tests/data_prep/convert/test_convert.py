@@ -198,7 +198,7 @@ def test_nothing_usable_leaves_nothing(tmp_path):
     [
         (["--input", "{tmp}/empty"], "holds no video"),
         (["--input", "{tmp}/missing"], "no such file or folder"),
-        (["--input", "{tmp}/in", "--config", "{tmp}/missing.py"], "no such file"),
+        (["--input", "{tmp}/in", "--config", "{tmp}/missing.py"], "neither a file nor a preset"),
         (["--input", "{tmp}/in", "--config", "{tmp}/bad.py"], "gives no config: NameError"),
         (["--input", "{tmp}/in", "--config.colour=3"], "no field 'colour'"),
         (["--input", "{tmp}/in", "--config.shards=many"], "config.shards=many"),

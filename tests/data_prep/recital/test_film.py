@@ -149,8 +149,9 @@ def test_nothing_lights_up_by_default(instrument):
             (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
             inside[top - 2 : bottom + 2, left - 2 : right + 2] = True
     assert differ.sum() > 5
-    if instrument != "strings":  # there the string lights up too
+    if instrument == "drums":  # a place of the others is the part that no hand covers, and a string lights up too
         assert differ[inside].sum() > 0.9 * differ.sum()
+    assert differ[inside].sum() > 0.3 * differ.sum()
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)

@@ -219,6 +219,9 @@ def test_what_is_no_folder_of_records(tmp_path):
 def test_lengths_are_kept_beside_the_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder without an index is read once, told, and then no more; shards of another size are read anew."""
     folder = write_synthetic(tmp_path / "r", {"train": [5, 9, 2], "test": [4]})
+    described = read_description(folder)
+    del described["index"]
+    write_description(folder, described)
     assert RecordSource(folder, "train").frames.tolist() == [5, 9, 2]
     assert "reading all its records once" in capsys.readouterr().err
     kept = read_description(folder)

@@ -11,6 +11,7 @@ import pytest
 
 from mvgen.errors import UserError
 from mvgen.evaluate import main
+from mvgen.evaluation import folders
 from mvgen.evaluation.folders import PARTS, evaluate_folders, read_manifest
 from mvgen.evaluation.metrics.table import METRICS
 from mvgen.evaluation.metrics.validation import shortfalls
@@ -187,7 +188,7 @@ def test_a_bad_command_line_is_answered_before_any_work(clips, monkeypatch, word
 
 
 def test_what_is_too_long_is_refused(clips, monkeypatch):
-    monkeypatch.setattr(clips, "MOST_SECONDS", 3.0)
+    monkeypatch.setattr(folders, "MOST_SECONDS", 3.0)
     with pytest.raises(UserError, match="lasts 4 s; at most 3 s"):
         evaluate_folders(*clips, progress=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,14 +94,16 @@ def test_a_stretch_is_found_where_it_was_cut() -> None:
     clips = [{"clip_id": name, "split": "test", "labels": "keyboard", "first": first, "last": first + 50}
              for name, first in (("a", 0), ("b", 50), ("c", 100), ("d", 150))]  # fmt: skip
     index = retrieval.Index(np.zeros_like(whole), whole, clips)
-    found = retrieval.search(index, unit(rng, 60), "video", 10, 3)
+    space = SimpleNamespace(window=10, belongs=lambda score: score / 2)
+    found = retrieval.search(index, space, unit(rng, 60), "video", 3)  # type: ignore[arg-type]
     assert len(found) == 3 and found[0].score >= found[1].score >= found[2].score
     noisy = whole[110:130] + 0.1 * rng.standard_normal((20, 16))
-    best = retrieval.search(index, noisy, "video", 10, 2)[0]
+    best = retrieval.search(index, space, noisy, "video", 2)[0]  # type: ignore[arg-type]
     assert (best.clip_id, best.start_seconds, best.end_seconds, best.query_start_seconds) == ("c", 0.4, 1.2, 0.0)
+    assert best.belongs == best.score / 2
     # A query that begins before the record: its 15th frame is the record's first.
     before = np.concatenate([unit(rng, 15), np.asarray(whole[50:80], float)])
-    best = retrieval.search(index, before, "video", 10, 1)[0]
+    best = retrieval.search(index, space, before, "video", 1)[0]  # type: ignore[arg-type]
     assert (best.clip_id, best.start_seconds, best.query_start_seconds) == ("b", 0.0, 0.6)
 
 
@@ -138,7 +141,7 @@ def test_retrieval_from_files_and_its_index(workdir: Path, loaded: tuple, film: 
     index = retrieval.open_index(
         model, window_frames(config.data.window_seconds), spec, str(records), tmp_path / "records.index"
     )
-    own = retrieval.search(index, np.asarray(index.audio[:20]), "video", 10, 1)[0]
+    own = retrieval.search(index, Space(model, 10), np.asarray(index.audio[:20]), "video", 1)[0]
     assert own.clip_id == index.clips[0]["clip_id"] and own.start_seconds == 0 and own.score > 0.99
     write_records(tmp_path / "records", {"train": [20, 12], "test": [30, 14]}, SPEC)
     retrieve.main([*common, "--audio", str(film), "--json", str(tmp_path / "b.json")])

@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
+from mvgen import export as command
 from mvgen.errors import UserError
 from mvgen.inference import export
 from mvgen.interop.musicgen import load_musicgen
@@ -41,7 +42,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its export, by the command."""
     out = tmp_path_factory.mktemp("out") / "model"
-    assert export.command(["--checkpoint", str(workdir), "--format", "safetensors", "--out", str(out)]) == 0
+    assert command.command(["--checkpoint", str(workdir), "--format", "safetensors", "--out", str(out)]) == 0
     return out
 
 
@@ -75,13 +76,13 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(workdir: Path, exported:
     with pytest.raises(UserError, match="is there already"):
         export.export_safetensors(workdir, exported)
     with pytest.raises(UserError, match="--format stablehlo is not there yet"):
-        export.command(["--checkpoint", str(workdir), "--format", "stablehlo", "--out", str(tmp_path / "out")])
+        command.command(["--checkpoint", str(workdir), "--format", "stablehlo", "--out", str(tmp_path / "out")])
     beyond = (
         "no frame-locked addition and no frame prior and no recent moments and no bias of cross-attention by time"
         " and no window"
     )
     with pytest.raises(UserError, match=beyond):
-        export.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")])
+        command.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")])
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         export.export_safetensors(workdir, tmp_path / "file" / "out")
@@ -127,7 +128,7 @@ def test_transformers_loads_a_musicgen_export_and_computes_the_same(tmp_path: Pa
     transformers = pytest.importorskip("transformers")
     workdir = musicgen_like(tmp_path / "run", "facebook/musicgen-small")
     out = tmp_path / "out"
-    assert export.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(out)]) == 0
+    assert command.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(out)]) == 0
     theirs, loading = transformers.MusicgenForCausalLM.from_pretrained(out, output_loading_info=True)
     assert not any(loading.values())  # nothing missing, unexpected or of another shape
     model, _, _ = checkpoint.load_model(workdir)
@@ -153,7 +154,7 @@ def test_what_a_musicgen_cannot_hold_is_left_out_only_when_asked(
     workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")]
-    assert export.command([*words, "--drop", "--licence", "CC0-1.0"]) == 0
+    assert command.command([*words, "--drop", "--licence", "CC0-1.0"]) == 0
     said = (
         "frame-locked addition, frame prior, recent moments, bias of cross-attention by time, window of cross-attention"
     )

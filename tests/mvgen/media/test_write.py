@@ -73,6 +73,6 @@ def test_nothing_is_left_after_an_error(tmp_path):
         write_video(tmp_path / "a.mp4", np.zeros((5, 8, 8), np.uint8), None, 32_000)
     with pytest.raises(Exception, match=r".+"):
         write_video(tmp_path / "a.mp4", np.zeros((5, 8, 8, 3), np.uint8), np.zeros(100, np.float32), 7)
-    with pytest.raises(UserError, match="not a folder"):
+    with pytest.raises(UserError, match="does not exist"):
         write_wav(tmp_path / "missing" / "a.wav", np.zeros(5, np.float32), 32_000)
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from mvgen.models.mvgen import MVGen
 
 SMALL = MVGenConfig(
     codebooks=4, codebook_size=24, frame_size=(16, 16), flow_size=(4, 4), semantic_dim=0, codec="none",
-    dtype="float32", width=32, heads=2, video_layers=1, audio_layers=1, fusion_layers=1, latent_dim=16, patch=4,
+    dtype="float32", width=32, heads=2, video_layers=1, audio_layers=1, latent_dim=16, patch=4,
     use_frames=True, use_flow=True, use_semantic=True, positions="rotary", attention_window=0.2, decoder_layers=2,
     cross_attention=True, frame_locked=True, frame_prior=True, denoiser_width=32, denoiser_layers=2, denoiser_heads=2,
     denoiser_patch=4, denoiser_frames=4, recent_moments=5,

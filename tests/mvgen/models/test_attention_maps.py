@@ -17,20 +17,19 @@ from tests.mvgen.synthetic import SPEC, tiny, write_records
 def test_maps_are_of_the_first_example_and_span_the_window():
     model, batch = small_model(positions="bias"), small_batch()
     maps = compute_maps(model, batch)
-    assert maps["fusion"].shape == (10, 20) and maps["decoder"].shape == (20, 10)
+    assert maps.keys() == {"decoder"} and maps["decoder"].shape == (20, 10)
     for found in maps.values():
         np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-4)
         assert on_diagonal(found, 0.2)[0] > 0.999  # the attention window of the small model
         assert on_diagonal(found, 0.1)[0] < 1
     other = compute_maps(model, {name: value[::-1] for name, value in batch.items()})
-    assert np.abs(other["fusion"] - maps["fusion"]).max() > 1e-4
+    assert np.abs(other["decoder"] - maps["decoder"]).max() > 1e-4
 
 
 def test_what_the_model_has_not_is_left_out():
     batch = small_batch()
     without = small_model(cross_attention=False)
-    assert jax.eval_shape(lambda: attention_maps(without, batch)).keys() == {"fusion"}
-    assert jax.eval_shape(lambda: attention_maps(small_model(fusion_layers=0), batch)).keys() == {"decoder"}
+    assert jax.eval_shape(lambda: attention_maps(without, batch)) == {}
 
 
 def test_picture_of_a_diagonal_is_a_diagonal():
@@ -46,9 +45,9 @@ def test_picture_of_a_diagonal_is_a_diagonal():
 
 
 def test_panels_show_each_map_and_how_much_lies_on_the_diagonal():
-    panels = attention_panels({"clip <1>/fusion": np.eye(50).repeat(2, axis=1) / 2, "clip <1>/unknown": np.eye(3)})
+    panels = attention_panels({"clip <1>/decoder": np.eye(50).repeat(2, axis=0), "clip <1>/unknown": np.eye(3)})
     ((title, svg),) = panels
-    assert title.startswith("clip <1>: frames look at the sound, 100% within 0.1 s (if even: ")
+    assert title.startswith("clip <1>: tokens look at the picture, 100% within 0.1 s (if even: ")
     assert svg.startswith("<svg") and "var(--ink-soft)" in svg and "#0102" not in svg and len(svg) < 60_000
     assert attention_panels({}) == []
 
@@ -64,7 +63,7 @@ def test_training_shows_the_maps_of_a_held_out_window(tmp_path: Path):
     maps = loop.held_out_attention(config, program, attend, params, windows)
     window = windows.cut(0, np.random.default_rng(0))
     expected = compute_maps(nnx.merge(program.graphdef, params), {name: x[None] for name, x in window.items()})
-    assert maps.keys() == expected.keys() == {"fusion", "decoder"}
+    assert maps.keys() == expected.keys() == {"decoder"}
     for name, found in maps.items():
         np.testing.assert_allclose(found, expected[name], atol=1e-4)
     (tmp_path / "run").mkdir()

@@ -37,13 +37,10 @@ def test_what_is_compared_has_not_seen_the_other_modality():
     assert np.abs(moved_audio - z_audio).max() > 1e-3
 
 
-def test_matching_sees_both():
-    model = small_model()
-    batch = {name: jnp.asarray(value) for name, value in small_batch().items()}
-    video = model.encoder.video_latents(_video(model, batch))
-    audio = model.encoder.audio_latents(batch["tokens"])
-    of_video, of_audio = jax.jit(jax.grad(lambda v, a: model.encoder.match(v, a).sum(), argnums=(0, 1)))(video, audio)
-    assert (jnp.abs(of_video).sum(-1) > 0).all() and (jnp.abs(of_audio).sum(-1) > 0).all()
+def test_what_belongs_together_is_a_rising_line_through_similarities():
+    encoder = small_model().encoder
+    logits = encoder.belonging(jnp.array([0.1, 0.3, 0.5]))
+    np.testing.assert_allclose(logits, [-4.0, 0.0, 4.0], atol=1e-5)
 
 
 def test_attention_window_bounds_what_a_latent_sees():

@@ -17,9 +17,9 @@ from flax import nnx
 from ml_collections import ConfigDict
 from safetensors.numpy import load_file, save_file
 
+from mvgen import export
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
-from mvgen.inference import export
 from mvgen.interop.encodec import codec_folder
 from mvgen.interop.musicgen import read_musicgen
 from mvgen.training import checkpoint, loop, losses, sharding, step
@@ -58,7 +58,7 @@ def overrides(musicgen: Path, records: Path) -> dict:
     return fields | {
         "init_from": str(musicgen), "data.path": str(records), "data.window_seconds": 0.4, "data.batch_size": 4,
         "data.workers": 0, "data.threads": 2, "model.dtype": "float32", "model.width": 16, "model.heads": 2,
-        "model.audio_layers": 1, "model.fusion_layers": 1, "model.latent_dim": 8, "model.patch": 4,
+        "model.audio_layers": 1, "model.latent_dim": 8, "model.patch": 4,
         "model.denoiser_patch": 8, "model.decoder_width": 24, "model.decoder_heads": 3, "model.decoder_layers": 2,
         "model.decoder_hidden": 40, "model.text_width": 0, "model.frame_locked": False,
         "train.steps": 3, "train.eval_every": 0, "train.log_every": 1,

@@ -277,7 +277,7 @@ def test_the_real_model_killed_and_resumed_by_the_command(records: Path, tmp_pat
         (["--config=configs/debug.py", "--config.train.steps=many"], "many"),
         (["--config=configs/none.py"], "none.py"),
         (["--config=configs/debug.py", "stray"], "stray"),
-        ([], "--config=FILE and --workdir=DIR are needed"),
+        ([], "--config=NAME and --workdir=DIR are needed"),
     ],
 )
 def test_bad_flags_are_one_clear_line(tmp_path: Path, arguments: list[str], words: str) -> None:

@@ -43,6 +43,34 @@ def test_shift_similarities_against_a_plain_loop():
             np.testing.assert_allclose(values[b, number], expected, rtol=1e-4, atol=1e-6)
 
 
+def test_belonging_is_judged_where_a_pair_fits_best_and_teaches_the_line_alone():
+    model = small_model()
+    z = _unit(jax.random.key(2), (4, 20, 16))
+    late = jnp.roll(z, 3, axis=1)
+    best = losses.best_similarities(z, late, 4)
+    assert (jnp.diagonal(best) > 0.8).all() and best[0, 1] < 0.5  # found 3 frames later, where 17 of 20 meet
+    np.testing.assert_allclose(best[2, 1], losses.shift_similarities(z[2:3], late[1:2], 4).max(), rtol=1e-5)
+    assert losses.best_similarities(z, late, 1).max() < 0.5
+
+    def loss(params, video, audio):
+        return losses.belonging_loss(nnx.merge(graph, params), video, audio, 4)[0]
+
+    graph, params = nnx.split(model)
+    taught, reached = quick_jit(jax.grad(loss, argnums=(0, 1)))(params, z, late)
+    assert not jnp.abs(reached).any()
+    moved = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): float(jnp.abs(leaf).max())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(taught))
+    }
+    assert {name for name, size in moved.items() if size} == {
+        "encoder/belonging_log_slope",
+        "encoder/belonging_threshold",
+    }
+    right, auc = losses.belonging_loss(model, z, late, 4)
+    wrong, none = losses.belonging_loss(model, z, jnp.roll(late, 1, axis=0), 4)
+    assert right < 0.1 < wrong and auc == 1 and none < 0.7
+
+
 @pytest.mark.parametrize("moved", [-3, 0, 3])
 def test_shift_contrast_finds_a_known_shift(moved):
     z = _unit(jax.random.key(2), (4, 40, 8))

@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from mvgen.evaluation.metrics.retrieval import offset_accuracy, ranks, retrieval, similarities
+from mvgen.evaluation.metrics.retrieval import (
+    area_under_roc,
+    belonging,
+    offset_accuracy,
+    ranks,
+    retrieval,
+    similarities,
+)
 
 
 def latents(clips: int = 12, frames: int = 60, dim: int = 32, seed: int = 0) -> np.ndarray:
@@ -51,3 +59,18 @@ def test_offset_is_exact_and_constants_do_not_win():
     assert offset_accuracy(constant, constant, max_shift=5) == 0.0
     with pytest.raises(ValueError, match="too short"):
         offset_accuracy(video, video, max_shift=30)
+
+
+def test_area_under_roc_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    true, false = np.round(rng.normal(1, 1, 40), 1), np.round(rng.normal(0, 1, 70), 1)  # rounded: with ties
+    truth = np.r_[np.ones(40), np.zeros(70)]
+    assert area_under_roc(true, false) == pytest.approx(roc_auc_score(truth, np.r_[true, false]))
+    assert area_under_roc([], [1.0]) is None and area_under_roc([2.0], [1.0]) == 1.0
+
+
+def test_belonging_compares_with_pairs_of_the_same_instrument():
+    similarity = np.array([[0.5, 0.4, 0.9], [0.6, 0.3, 0.9], [0.9, 0.9, 0.9]])
+    found = belonging(similarity, ["drums", "drums", "strings"])
+    np.testing.assert_allclose(found, [0.5, 0.0, 1.0])  # the false pairs are 0.4 and 0.6
+    assert np.isnan(belonging(similarity, ["a", "b", "c"])).all()
