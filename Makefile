@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 AUDIOCRAFT := .venv-audiocraft
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-audiocraft demo test lint clean
+.PHONY: help setup setup-audiocraft demo test lint fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ lint: setup ## ruff, mypy, and import-linter: style, types, and which way import
 
 test: lint ## lint, then all tests
 	@$(BIN)/python -m pytest -x -q -n auto --dist loadfile --durations=15
+
+fuzz: setup ## generation and conversion from hundreds of mutated files (some half an hour)
+	@MVGEN_FUZZ=300 $(BIN)/python -m pytest -q -s tests/mvgen/test_fuzz.py tests/data_prep/test_bad_input.py -k mutated
 
 clean: ## remove both environments, caches and build outputs (runs/ stays)
 	rm -rf $(VENV) $(AUDIOCRAFT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
