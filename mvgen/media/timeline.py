@@ -38,6 +38,12 @@ ALIKE = Fraction(1)
 """Seconds by which the steps of picture and sound at one seam may differ: their last packets end at different times."""
 MISSING = Fraction(1, 2)
 """Seconds by which a file may be shorter than its header states before that is told."""
+GAP = Fraction(1, 10)
+"""Seconds without sound between two packets of it before that is told."""
+READ_ON = ("flv", "mpegts", "mpeg", "ogg")
+"""Demuxers of files in which pictures and sounds follow each other to the end, with no index behind them."""
+UNREAD = 0.2
+"""Share of such a file behind the last packet before that is told."""
 STATING = ("mov", "matroska", "avi", "flac")
 """Demuxers of files whose headers state a length."""
 FINE = Fraction(1, 8000)
@@ -132,7 +138,9 @@ def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
         picture, sound = picture_stream(container), sound_stream(container)
         streams = [stream for stream in (picture, sound) if stream is not None]
         packets: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
+        read = 0
         for place, packet in enumerate(stamped(container, streams, tell=True)):
+            read = max(read, (packet.pos or 0) + packet.size)
             packets[packet.stream.index].append(_measured(place, packet))
         packets = {number: _with_lengths(of_stream) for number, of_stream in packets.items()}
         seams = _seams(packets)
@@ -140,7 +148,12 @@ def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
             stream.index: _course(packets[stream.index], seams.get(stream.index, []), stream) for stream in streams
         }
         _tell(name, courses, seams)
+        if sound is not None:
+            _tell_gaps(name, packets[sound.index], courses[sound.index], courses[streams[0].index].first)
         timeline, stated = Timeline(courses), _stated(container)
+        unread = 1 - read / max(1, state[1]) if container.format.name in READ_ON and read else 0.0
+    if unread > UNREAD:
+        note(f"{name}: in its last {unread:.0%} nothing was found that can be read")
     if stated - timeline.seconds > MISSING and not any(seams.values()):
         note(f"{name}: its header states {float(stated):.2f} s, and {float(timeline.seconds):.2f} s are there: it is "
              "cut short, or the header is wrong")  # fmt: skip
@@ -164,6 +177,27 @@ def _tell(name: str, courses: dict[int, Course], seams: dict[int, list[_Seam]]) 
         kinds = " and ".join(course.kind for course in moved.values())
         note(f"{name}: the timestamps of its {kinds} start anew or leap ({steps}): what follows was put behind what is "
              "before")  # fmt: skip
+
+
+def _tell_gaps(name: str, packets: list[Packet], course: Course, origin: Fraction | None) -> None:
+    """Notes where a sound has none: unlike a picture, it goes on without a break unless something was lost.
+
+    Args:
+        origin: where the timeline begins.
+    """
+    origin = origin or Fraction(0)
+    end: Fraction | None = None
+    gaps = []
+    for ordinal, packet in enumerate(packets):
+        if packet.seconds < 0:
+            continue
+        begin = packet.presented + course.shift(ordinal, packet.presented)
+        if end is not None and begin - end > GAP:
+            gaps.append(f"{float(end - origin):.2f} to {float(begin - origin):.2f} s")
+        end = begin + packet.seconds
+    if gaps:
+        more = f" and {len(gaps) - 3} more" if len(gaps) > 3 else ""
+        note(f"{name}: its sound has gaps, which are silent: {', '.join(gaps[:3])}{more}")
 
 
 def stamped(

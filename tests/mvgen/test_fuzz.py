@@ -1,7 +1,7 @@
 """Generation from mutated files: no crash, no hang, no wrong length without a word.
 
-`make fuzz` tries three hundred of each (MVGEN_FUZZ=300), in some twenty minutes; else this is passed over. The files are
-generated from in another process, which may fall without taking the test with it, and that is told.
+`make fuzz` tries three hundred of each (MVGEN_FUZZ=300), in some twenty minutes; else this is passed over. The files
+are generated from in another process, which may fall without taking the test with it, and that is told.
 """
 
 from __future__ import annotations

@@ -129,6 +129,26 @@ def test_a_file_that_grows_or_shrinks_while_it_is_read(tmp_path):
         check(path, [1, 2, 3], 100)
 
 
+def test_what_is_missing_is_told(tmp_path):
+    """Packets that were lost before the file was written, an end that was, and a part that the reader does not find."""
+    write_flashes(tmp_path / "a.mkv", constant_times(25, 4))
+    lost = "noise=drop=between(pts*tb\\,1.4\\,1.8)"
+    ffmpeg("-i", tmp_path / "a.mkv", "-c", "copy", "-bsf:a", lost, tmp_path / "gap.mkv")
+    with collected() as notes:
+        np.testing.assert_allclose(beeps_in(read_sound(tmp_path / "gap.mkv", 32_000), 32_000), [1, 2, 3], atol=TOKEN)
+    assert len(notes) == 1 and "its sound has gaps, which are silent: 1.4" in notes[0]
+    whole = (tmp_path / "a.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    with collected() as notes:
+        span(tmp_path / "cut.mkv")
+    assert any("its header states 4.0" in line and "cut short" in line for line in notes)
+    write_flashes(tmp_path / "a.flv", constant_times(25, 3))
+    (tmp_path / "two.flv").write_bytes((tmp_path / "a.flv").read_bytes() * 2)
+    with collected() as notes:
+        assert float(span(tmp_path / "two.flv")) < 7
+    assert any("in its last 50% nothing was found" in line for line in notes)
+
+
 def test_rates_of_the_picture_stay_exact_over_a_seam(tmp_path):
     rate = Fraction(30000, 1001)
     write_flashes(tmp_path / "part.ts", constant_times(rate, 3))
