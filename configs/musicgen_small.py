@@ -25,9 +25,7 @@ def get_config() -> ConfigDict:
     config.model.decoder_layers = 24
     config.model.decoder_hidden = 4096
     config.model.text_width = 768  # T5-base's: keeps MusicGen's way to read text
-    config.model.positions = "sinusoid"  # in the latents themselves, since MusicGen's cross-attention has none
-    config.model.cross_positions = "none"
-    config.model.cross_window = 0.0
+    config.model.cross_positions = "taps"  # the time bias of the frames; the words beside them have none
     config.model.frame_locked = True  # starts by adding nothing to a dropped video
     config.model.frame_prior = False
     config.model.recent_moments = 0

@@ -154,10 +154,10 @@ class MVGenConfig:
             )
         if decoder.text_width and not decoder.cross_attention:
             raise UserError("config.model.text_width is read by cross-attention: set config.model.cross_attention")
-        if decoder.text_width and (decoder.rotary or decoder.bias):
+        if decoder.text_width and decoder.rotary:
             raise UserError(
-                "text has no time: with config.model.text_width set config.model.cross_positions to none, not "
-                f"{decoder.bias or 'rotary'}"
+                "text has no time: with config.model.text_width set config.model.cross_positions to taps "
+                "(a time bias of the frames alone) or none, not rotary"
             )
         if not (self.sees_flow or self.sees_semantic or self.use_frames):
             raise UserError("the video tower sees nothing: set config.model.use_frames, use_flow or use_semantic")

@@ -193,6 +193,8 @@ class TokenDecoder(nnx.Module):
             if config.rotary:
                 step_seconds, frame_seconds = seconds, frame_centres
             bias = time_bias(config.bias, seconds, frame_centres, config.heads)
+            if bias is not None and text is not None:  # words have no time: nothing is added to their scores
+                bias = jnp.pad(bias, ((0, 0), (0, 0), (0, 0), (text.mask.shape[1], 0)))
             frame_of_step = token_of_step // clock.TOKENS_PER_FRAME
             if self.locked is not None:
                 locked = self.locked(latents)[:, frame_of_step]

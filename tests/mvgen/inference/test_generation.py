@@ -102,17 +102,22 @@ def test_music_goes_on_from_what_it_begins_with():
         generate_music(model, video, keys, Sampling(), 10, prompt=np.zeros((1, 55, 4), int))
 
 
-@pytest.mark.parametrize(("frames", "prompted"), [(4, 0), (27, 0), (27, 24)])
-def test_music_that_is_streamed_is_the_same(frames, prompted):
+@pytest.mark.parametrize(("frames", "prompted", "temperature"), [(4, 0, 0.0), (27, 0, 1.0), (27, 24, 1.0)])
+def test_music_that_is_streamed_is_the_same(frames, prompted, temperature):
+    """Greedy or sampled: the same keys draw the same tokens, whatever the pieces."""
     model = small_model()
+    sampling = Sampling(temperature=temperature, top_k=8)
     batch = small_batch(batch=1, frames=frames)
     video = {name: batch[name] for name in ("frames", "flow")}
     keys = jax.random.split(jax.random.key(0), 1)
     prompt = batch["tokens"][:, :prompted] if prompted else None
-    whole = generate_music(model, video, keys, Sampling(), 10, prompt=prompt)
-    pieces = list(stream_music(model, video, keys, Sampling(), 10, prompt=prompt, chunk=8))
+    whole = generate_music(model, video, keys, sampling, 10, prompt=prompt)
+    pieces = list(stream_music(model, video, keys, sampling, 10, prompt=prompt, chunk=8))
     assert len(pieces) > 1 or frames == 4
     np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
+    if temperature and not prompted:
+        other = generate_music(model, video, jax.random.split(jax.random.key(1), 1), sampling, 10)
+        assert not np.array_equal(other, whole)  # another seed is another take
 
 
 @pytest.mark.parametrize("frames", [2, 4, 10, 23])
@@ -127,9 +132,43 @@ def test_video_has_a_frame_for_two_tokens_at_any_length(frames):
     np.testing.assert_array_equal(film, again)
 
 
-def test_guided_filming_runs_and_differs():
+def painting_model():
+    """The small model with output layers that are not zero, as they are before training: what it predicts is seen."""
     model = small_model()
-    model.denoiser.out.kernel[...] = 0.1 * jax.random.normal(jax.random.key(3), model.denoiser.out.kernel.shape)
+    for number, layer in enumerate((model.denoiser.out, model.sketch.draw)):
+        layer.kernel[...] = 0.1 * jax.random.normal(jax.random.key(number), layer.kernel.shape)
+    return model
+
+
+def test_a_film_hangs_on_its_seed_its_music_and_its_image_and_goes_on_from_stretch_to_stretch():
+    model, batch = painting_model(), small_batch(batch=2, frames=10)
+    image, tokens = batch["frames"][:, 0], batch["tokens"]
+    keys = jax.random.split(jax.random.key(0), 2)
+
+    def film(image=image, tokens=tokens, keys=keys):
+        return generate_video(model, image, tokens, keys, Filming(steps=2), 10).astype(int)
+
+    plain = film()
+    assert np.abs(plain[:, 1:] - plain[:, :1]).max() > 20  # it paints, and does not hold the image
+    np.testing.assert_array_equal(plain[:, 0], image)
+    # Each clip hangs on its own image, music and key alone.
+    swapped = film(image[::-1], tokens[::-1], keys[::-1])
+    assert np.abs(swapped[::-1] - plain).mean() < 1
+    for changed in (
+        film(keys=jax.random.split(jax.random.key(1), 2)),
+        film(image=255 - image),
+        film(tokens=(tokens + 7) % SMALL.codebook_size),
+    ):
+        assert np.abs(changed[:, 1:] - plain[:, 1:]).max() > 5
+    # What is heard late changes what is seen late: no frame hangs on sound beyond the attention window after it.
+    late = tokens.copy()
+    late[:, 18:] = (late[:, 18:] + 5) % SMALL.codebook_size
+    moved = np.abs(film(tokens=late) - plain).max(axis=(0, 2, 3, 4))
+    assert moved[9] > 0
+
+
+def test_guided_filming_runs_and_differs():
+    model = painting_model()
     batch = small_batch(batch=2)
     keys = jax.random.split(jax.random.key(0), 2)
     plain = generate_video(model, batch["frames"][:, 0], batch["tokens"], keys, Filming(steps=2), 10)

@@ -1,12 +1,16 @@
 """The token decoder: causal, the same with a cache, and MusicGen's own numbers."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from mvgen.errors import UserError
 from mvgen.models import delay
+from mvgen.models.token_decoder import Text
 from tests.mvgen.models.small import SMALL, small_batch, small_model
 
 FRAMES = 10
@@ -170,3 +174,30 @@ def test_parity_with_transformers_musicgen():
         theirs = reference(input_ids=rows, encoder_hidden_states=torch.from_numpy(context.copy())).logits
     theirs = theirs.numpy().reshape(len(columns), 4, columns.shape[1], 24).transpose(0, 2, 1, 3)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_words_stand_beside_frames_that_have_a_time_bias():
+    """The bias is of the frames alone: with it, words are taken as they are without; and steps equal the full pass."""
+    decoder = small_model(text_width=12, cross_positions="taps", frame_prior=False, frame_locked=False).decoder
+    latents = jax.random.normal(jax.random.key(0), (2, 10, SMALL.width))
+    words = Text(jax.random.normal(jax.random.key(1), (2, 3, 12)), jnp.array([[True] * 3, [True, False, False]]))
+    grid = delay.delay(jnp.asarray(small_batch(batch=2)["tokens"]), decoder.pad)
+    condition = decoder.conditioned(latents, words)
+    assert condition.bias is not None and condition.bias.shape == (1, 2, 23, 13)
+    assert not condition.bias[..., :3].any() and condition.bias[..., 3:].min() < 0
+    alone = decoder.conditioned(latents)
+    np.testing.assert_array_equal(alone.bias, condition.bias[..., 3:])
+    whole = nnx.jit(lambda decoder, condition: decoder.scores(grid[:, :-1], condition))(decoder, condition)
+    heard = nnx.jit(lambda decoder, condition: decoder.scores(grid[:, :-1], condition))(decoder, alone)
+    assert np.abs(whole - heard).max() > 1e-3  # the words are heard
+    cache, laid_out = decoder.empty_cache(2, grid.shape[1]), condition.laid_out()
+    step = nnx.jit(lambda decoder, column, at, cache: decoder.step(column, at, cache, laid_out))
+    for at in range(6):
+        scores, cache = step(decoder, grid[:, at], jnp.int32(at), cache)
+        np.testing.assert_allclose(scores, whole[:, at], atol=2e-4)
+
+
+def test_words_cannot_be_turned_by_their_time():
+    with pytest.raises(UserError, match="text has no time"):
+        dataclasses.replace(SMALL, text_width=12).check()
+    dataclasses.replace(SMALL, text_width=12, cross_positions="taps").check()

@@ -76,6 +76,7 @@ STEPS, SAVED = 5, 3
 config = tiny(sys.argv[1])
 config.data.batch_size = 8
 config.loss.video_examples = 0
+config.optimizer.learning_rate = 1e-4  # rounding grows with every step, the faster the larger it is
 config.loss.music_from = config.loss.video_from = config.loss.encoder_until = 0
 windows = loop.open_windows(config, "train")
 examples = loop.batches_of(config, windows, 0)
