@@ -51,7 +51,7 @@ lint: setup ## ruff, mypy, and import-linter: style, types, and which way import
 test: lint ## lint, then all tests
 	@$(BIN)/python -m pytest -x -q -n auto --dist loadfile --durations=15
 
-fuzz: setup ## generation and conversion from hundreds of mutated files (some half an hour)
+fuzz: setup ## generation and conversion from hundreds of mutated files (about an hour)
 	@MVGEN_FUZZ=300 $(BIN)/python -m pytest -q -s tests/mvgen/test_fuzz.py tests/data_prep/test_bad_input.py -k mutated
 
 clean: ## remove both environments, caches and build outputs (runs/ stays)

@@ -44,7 +44,7 @@ READ_ON = ("flv", "mpegts", "mpeg", "ogg")
 """Demuxers of files in which pictures and sounds follow each other to the end, with no index behind them."""
 UNREAD = 0.2
 """Share of such a file behind the last packet before that is told."""
-STATING = ("mov", "matroska", "avi", "flac")
+STATING = ("mov", "matroska", "flac")
 """Demuxers of files whose headers state a length."""
 FINE = Fraction(1, 8000)
 """Seconds: where a container's clock ticks no coarser, the length it gives the last packet of a sound is exact."""
@@ -162,6 +162,9 @@ def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
 
 def _stated(container: av.container.InputContainer) -> Fraction:
     """The length in a file's header, in seconds; 0 where its form knows none, and what is given is a guess."""
+    if container.format.name == "avi":  # whose length libavformat guesses again where it is cut
+        told = [(stream.frames, stream.average_rate) for stream in container.streams.video]
+        return max((Fraction(frames) / rate for frames, rate in told if rate), default=Fraction(0))
     if container.format.name.partition(",")[0] not in STATING or not container.duration:
         return Fraction(0)
     # Matroska's is the moment of the end.
