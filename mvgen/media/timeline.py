@@ -150,21 +150,23 @@ def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
         _tell(name, courses, seams)
         if sound is not None:
             _tell_gaps(name, packets[sound.index], courses[sound.index], courses[streams[0].index].first)
-        timeline, stated = Timeline(courses), _stated(container)
+        timeline = Timeline(courses)
+        stated, there = _stated(container, picture), timeline.seconds
+        if container.format.name == "avi" and picture is not None:
+            there = Timeline({picture.index: courses[picture.index]}).seconds
         unread = 1 - read / max(1, state[1]) if container.format.name in READ_ON and read else 0.0
     if unread > UNREAD:
         note(f"{name}: in its last {unread:.0%} nothing was found that can be read")
-    if stated - timeline.seconds > MISSING and not any(seams.values()):
-        note(f"{name}: its header states {float(stated):.2f} s, and {float(timeline.seconds):.2f} s are there: it is "
-             "cut short, or the header is wrong")  # fmt: skip
+    if stated - there > MISSING and not any(seams.values()):
+        note(f"{name}: its header states {float(stated):.2f} s, and {float(there):.2f} s are there: it is cut short, or "
+             "the header is wrong")  # fmt: skip
     return timeline
 
 
-def _stated(container: av.container.InputContainer) -> Fraction:
+def _stated(container: av.container.InputContainer, picture: av.VideoStream | None) -> Fraction:
     """The length in a file's header, in seconds; 0 where its form knows none, and what is given is a guess."""
-    if container.format.name == "avi":  # whose length libavformat guesses again where it is cut
-        told = [(stream.frames, stream.average_rate) for stream in container.streams.video]
-        return max((Fraction(frames) / rate for frames, rate in told if rate), default=Fraction(0))
+    if container.format.name == "avi" and picture is not None:  # whose length libavformat guesses where it is cut
+        return Fraction(picture.frames) / picture.average_rate if picture.average_rate else Fraction(0)
     if container.format.name.partition(",")[0] not in STATING or not container.duration:
         return Fraction(0)
     # Matroska's is the moment of the end.
