@@ -158,8 +158,8 @@ def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
     if unread > UNREAD:
         note(f"{name}: in its last {unread:.0%} nothing was found that can be read")
     if stated - there > MISSING and not any(seams.values()):
-        note(f"{name}: its header states {float(stated):.2f} s, and {float(there):.2f} s are there: it is cut short, or "
-             "the header is wrong")  # fmt: skip
+        note(f"{name}: its header states {float(stated):.2f} s, and {float(there):.2f} s are there: it is cut short, "
+             "or the header is wrong")  # fmt: skip
     return timeline
 
 
