@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 
 from mvgen.data.records import RecordSource, RecordSpec, read_description
-from mvgen.errors import UserError, run_command, without_extra
+from mvgen.errors import UserError, run_command, seed_in_range, without_extra
 
 try:
     from mvgen.evaluation.ablation.run import PLAIN, Settings, base_config, chosen, run
@@ -53,8 +53,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Reads the arguments, trains and measures what is missing, and writes the page."""
     given = parser().parse_args(argv)
-    if min(given.windows, given.generated) < 2 or min(given.seeds) < 0:
-        raise UserError("--windows and --generated must be at least 2, --seeds not negative")
+    if min(given.windows, given.generated) < 2:
+        raise UserError("--windows and --generated must be at least 2")
+    for seed in given.seeds:
+        seed_in_range("--seeds", seed)
     if not 0 < given.seconds <= 3600:
         raise UserError(f"--seconds {given.seconds:g}: more than 0 and at most 3600")
     config = base_config(given.config, given.data, given.steps)

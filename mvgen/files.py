@@ -74,6 +74,23 @@ def check_output(
         raise UserError(f"{told}: {free / 1e6:.1f} MB are free there, {size / 1e6:.1f} MB are needed")
 
 
+def make_folder(option: str, out: str | os.PathLike[str]) -> None:
+    """Makes a folder for results, and those above it, before the work.
+
+    Args:
+        option: what gave the name, for the message.
+
+    Raises:
+        UserError: it cannot be made, or not be written.
+    """
+    try:
+        os.makedirs(out, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{option} {os.fspath(out)}: the folder cannot be made: {error.strerror}") from None
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise UserError(f"{option} {os.fspath(out)}: the folder cannot be written")
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A name beside ``path`` to write to, of the same ending; it takes the place of ``path``, or vanishes after an

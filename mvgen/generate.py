@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mvgen.errors import run_command, seed_in_range
 from mvgen.evaluation.performances import perform_split
+from mvgen.files import make_folder
 from mvgen.inference.from_files import film_of_music, music_for_video
 from mvgen.inference.options import (
     Prompt,
@@ -81,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     elif given.direction == "video":
         film_of_music(given.checkpoint, given.image, given.audio, given.out, filming_of(given), seed=given.seed)
     else:
+        make_folder("--out", given.out)
         perform_split(
             given.checkpoint, given.records, Path(given.out), sampling_of(given), filming_of(given), split=given.split,
             seed=given.seed, batch=given.batch, originals=given.originals, limit=given.limit,

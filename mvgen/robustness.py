@@ -17,7 +17,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mvgen.errors import UserError, run_command, without_extra
+from mvgen.errors import UserError, run_command, seed_in_range, without_extra
+from mvgen.files import make_folder
 from mvgen.inference.options import add_sampling, sampling_of
 
 try:
@@ -48,8 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     generated = arguments.windows if arguments.generated is None else arguments.generated
     if min(arguments.windows, generated) < 2:
         raise UserError("--windows and --generated must be at least 2")
-    if not 0 <= arguments.seed < 2**32:
-        raise UserError(f"--seed {arguments.seed}: it must be at least 0 and less than 2^32")
+    seed_in_range("--seed", arguments.seed)
     if not 0 < arguments.seconds <= 3600:
         raise UserError(f"--seconds {arguments.seconds:g}: more than 0 and at most 3600")
     sampling = sampling_of(arguments)
@@ -58,10 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     sources = {name: robustness.source(folder, arguments.split) for name, folder in sets.items()}
     out = Path(arguments.out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: {error.strerror}") from None
+    make_folder("--out", out)
     for name, found in measure_sets(robustness, sources, out, arguments.checkpoint, arguments.seconds):
         print(f"{name}: " + ", ".join(_told(found["measures"])), flush=True)
     print(out / "robustness.md")

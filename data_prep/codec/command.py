@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 from mvgen.errors import UserError
-from mvgen.files import write_json
+from mvgen.files import check_output, write_json
 
 SHARES = {"keyboard": 0.23, "strings": 0.2, "drums": 0.27, "music": 0.3}
 """How much of a training batch each kind of sound gets."""
@@ -105,6 +105,8 @@ def _measure(args: argparse.Namespace) -> int:
     from data_prep.codec.sound import music_sound, recital_sound
     from data_prep.recital.score import INSTRUMENTS
 
+    if args.json:
+        check_output("--json", args.json)
     model = load_model(args.codec)
     sounds = recital_sound(args.recital_seed, args.clips or 40, INSTRUMENTS)
     sounds += music_sound(args.music, "held-out") if args.music else []

@@ -32,7 +32,7 @@ from data_prep.sources.manifest import Clip
 from mvgen.clock import CODEC_SAMPLE_RATE, FRAME_RATE
 from mvgen.data.records import encode_record, frame_tfrecord
 from mvgen.errors import UserError
-from mvgen.files import file_hash, write_json
+from mvgen.files import check_output, file_hash, write_json
 from mvgen.media import frames_and_flow, probe, read_sound, span, working_size
 from mvgen.media.container import open_media, picture_stream
 from mvgen.media.picture import stream_picture
@@ -216,8 +216,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--size {args.size}: write WIDTHxHEIGHT, for example 1280x720")
     if args.clips < 1 or args.seconds < 1 or args.rounds < 1:
         raise UserError("--clips, --seconds and --rounds are 1 at least")
-    if args.json and not Path(args.json).absolute().parent.is_dir():
-        raise UserError(f"--json {args.json}: its folder does not exist")
+    if args.json:
+        check_output("--json", args.json)
     settings = Settings.from_config(load_config(args.config, changes))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

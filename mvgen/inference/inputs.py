@@ -16,7 +16,6 @@ from mvgen.interop.vision import NONE, SemanticEncoder, encoder_hash
 from mvgen.media import (
     check_span,
     covered_frames,
-    probe,
     read_image,
     read_picture,
     read_picture_and_flow,
@@ -80,9 +79,6 @@ class FilmReader:
         Raises:
             UserError: the file has no picture, is too long, or cannot be read.
         """
-        info = probe(path)
-        if not info.has_picture:
-            raise UserError(f"{path}: has no picture")
         check_span(path, MOST_SECONDS, "picture")
         spec = self._spec
         assert spec.frame_size is not None

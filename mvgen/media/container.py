@@ -112,6 +112,12 @@ def sound_stream(container: av.container.InputContainer) -> av.AudioStream | Non
     return best if isinstance(best, av.AudioStream) else None
 
 
+def lacks(name: str, container: av.container.InputContainer, kind: str) -> UserError:
+    """What to raise where a file has no "picture", or no "sound", and what it has instead."""
+    other = sound_stream(container) if kind == "picture" else picture_stream(container)
+    return UserError(f"{name} has no {kind}" + (f", only {what(other)}" if other is not None else ""))
+
+
 def stream_start(stream: av.VideoStream | av.AudioStream | None) -> Fraction:
     """Stated start of a stream on the container's timeline, in exact seconds."""
     if stream is None or stream.start_time is None or stream.time_base is None:

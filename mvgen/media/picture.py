@@ -16,7 +16,7 @@ import numpy as np
 
 from mvgen.clock import Seconds, frame_start, frames_before, whole_frames
 from mvgen.errors import UserError
-from mvgen.media.container import open_media, picture_stream
+from mvgen.media.container import lacks, open_media, picture_stream
 from mvgen.media.crop import Cropper, Size
 from mvgen.media.decode import Losses, timed_pictures
 from mvgen.media.flow import FlowStream
@@ -71,7 +71,7 @@ def stream_picture(
     with open_media(path) as container:
         stream = picture_stream(container)
         if stream is None:
-            raise UserError(f"{name} has no picture")
+            raise lacks(name, container, "picture")
         _decode_for(stream, size)
         losses = Losses(name, stream)
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)

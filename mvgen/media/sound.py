@@ -12,7 +12,7 @@ import soxr
 
 from mvgen.clock import Seconds, whole_frames
 from mvgen.errors import UserError
-from mvgen.media.container import open_media, sound_stream
+from mvgen.media.container import lacks, open_media, sound_stream
 from mvgen.media.decode import Losses, decoded, presented
 from mvgen.media.downmix import DownMix
 from mvgen.media.notes import note
@@ -54,7 +54,7 @@ def native_sound(
     with open_media(path) as container:
         stream = sound_stream(container)
         if stream is None:
-            raise UserError(f"{name} has no sound")
+            raise lacks(name, container, "sound")
         course = timeline_of(path).courses[stream.index]
         mix, losses = DownMix(side), Losses(name, stream)
         rate, blocks, starts = _blocks(container, stream, course, losses, mix, begin)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mvgen.errors import UserError, finite_fields, in_range, seed_in_range
-from mvgen.files import LONGEST_NAME, as_spelled, check_output, whole_file, write_json, write_text
+from mvgen.files import LONGEST_NAME, as_spelled, check_output, make_folder, whole_file, write_json, write_text
 from mvgen.media import WavStream, probe, read_sound, write_video, write_wav
 from tests.unprivileged import as_nobody, open_folder
 
@@ -167,3 +167,12 @@ def test_seeds_and_fields():
     for fields in ({"b": {"c": float("nan")}}, {"b": {"c": [0.0, float("inf")]}}):
         with pytest.raises(UserError, match=r"config\.b\.c.* it must be a finite number"):
             finite_fields(fields)
+
+
+def test_folders_for_results(tmp_path):
+    make_folder("--out", tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", tmp_path / "file" / "c", tmp_path / ("x" * 300)):
+        with pytest.raises(UserError, match="--out .*: the folder cannot be made: "):
+            make_folder("--out", place)

@@ -1,5 +1,7 @@
 """One run at a time into one folder, and what killed runs leave behind."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -8,7 +10,9 @@ import sys
 import pytest
 
 from data_prep.convert.replacing import replacing_folder
+from data_prep.extract.cache import Cache
 from mvgen.errors import UserError
+from tests.unprivileged import as_nobody, open_folder
 
 HOLD = """
 import sys, time
@@ -79,3 +83,24 @@ def test_an_error_leaves_no_folder_that_was_not_there(tmp_path):
     with pytest.raises(RuntimeError), replacing_folder(tmp_path / "new" / "deep" / "out"):
         raise RuntimeError
     assert names(tmp_path) == []
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypatch):
+    def unknown(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    make(tmp_path / "out", "alone, for all that is known")
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_folder_that_may_not_be_written(tmp_path):
+    with open_folder() as folder:
+        (folder / "closed").mkdir()
+        (folder / "closed").chmod(0o555)
+        said = as_nobody(lambda: make(folder / "closed" / "out", "text"))
+        assert said == f"UserError: {folder}/closed/out cannot be made: Permission denied"
+        said = as_nobody(Cache(folder / "closed" / "cache").check)
+        assert said == f"UserError: {folder}/closed/cache cannot be written; name another folder with --cache"
+        assert as_nobody(lambda: make(folder / "out", "text")) == ""
+        assert sorted(os.listdir(folder)) == ["closed", "out"] and os.listdir(folder / "closed") == []
