@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 AUDIOCRAFT := .venv-audiocraft
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-audiocraft demo test lint clean
+.PHONY: help setup setup-audiocraft demo test test-slow lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,8 +48,11 @@ lint: setup ## ruff, mypy, and import-linter: style, types, and which way import
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-test: lint ## lint, then all tests
-	@$(BIN)/python -m pytest -x -q -n auto --dist loadfile --durations=15
+test: lint ## lint, then all tests but the slow ones
+	@$(BIN)/python -m pytest -x -q -n auto --dist loadfile --durations=15 -m "not slow"
+
+test-slow: setup ## the tests that take minutes each: the demo script
+	@$(BIN)/python -m pytest -q -m slow --durations=5
 
 clean: ## remove both environments, caches and build outputs (runs/ stays)
 	rm -rf $(VENV) $(AUDIOCRAFT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

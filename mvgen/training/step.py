@@ -151,12 +151,14 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         shrink = jnp.minimum(1.0, config.optimizer.clip_norm / norm)
-        rates = []
+        rates: dict[str, jax.Array] = {}
         for part, gradient in gradients.items():
             begins, ends = learning[part]
             rate = make_schedule(config, begins, ends)(state.step)
-            rates.append(rate)
-            rate = rate * config.optimizer.decoder_rate if part == "decoder" else rate
+            if part == "decoder":
+                rate = rates["decoder_learning_rate"] = rate * config.optimizer.decoder_rate
+            else:  # the largest of those that learn
+                rates["learning_rate"] = jnp.maximum(rate, rates.get("learning_rate", 0.0))
             # Early on the average follows closely, or it would remember the start for 1 / (1 - decay) steps.
             age = jnp.maximum(state.step - begins, 0)
             decay = jnp.minimum(config.train.ema, (1.0 + age) / (10.0 + age))
@@ -171,8 +173,7 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
                 (before[part], ema[part], state.opt_state[part]),
             )
         skipped = state.skipped + jnp.where(finite, 0, 1).astype(jnp.int32)
-        rate = jnp.max(jnp.stack(rates))
-        metrics = {**metrics, "gradient_norm": norm, "learning_rate": rate, "skipped_steps": skipped}
+        metrics = {**metrics, **rates, "gradient_norm": norm, "skipped_steps": skipped}
         return TrainState(state.step + 1, skipped, join_parts(params), join_parts(ema), opt_state), metrics
 
     def evaluate(params: Params, batch: dict[str, jax.Array], number: jax.Array) -> Metrics:
