@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_the_demo_goes_through_and_goes_on(tmp_path: Path) -> None:
-    small = ["--train-clips", "16", "--held-out-clips", "3", "--config", "base", "--steps", "3"]
+    small = ["--train-clips", "16", "--held-out-clips", "3", "--steps", "3"]
     command = [sys.executable, "demo/run.py", "--out", str(tmp_path), *small]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     first = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -27,9 +27,9 @@ def test_the_demo_goes_through_and_goes_on(tmp_path: Path) -> None:
         assert scores["clips"] == 3 and scores["summary"]["overall"]
     assert len(list((tmp_path / "generated" / "music").glob("*.mp4"))) == 3
     assert "done before" not in first.stdout
-    trained = (tmp_path / "train" / "metrics.jsonl").stat().st_mtime_ns
+    trained = (tmp_path / "music" / "metrics.jsonl").stat().st_mtime_ns
     again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0 and again.stdout.count("done before") == len(
         json.loads((tmp_path / ".done.json").read_text())
     )
-    assert (tmp_path / "train" / "metrics.jsonl").stat().st_mtime_ns == trained
+    assert (tmp_path / "music" / "metrics.jsonl").stat().st_mtime_ns == trained

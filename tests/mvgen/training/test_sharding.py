@@ -77,7 +77,6 @@ config = tiny(sys.argv[1])
 config.data.batch_size = 8
 config.loss.video = config.loss.sketch = 0.0  # half of the time to compile
 config.optimizer.learning_rate = 1e-4  # rounding grows with every step, the faster the larger it is
-config.loss.music_from = config.loss.video_from = config.loss.encoder_until = 0
 windows = loop.open_windows(config, "train")
 examples = loop.batches_of(config, windows, 0)
 batches = [next(examples) for _ in range(STEPS)]
@@ -91,7 +90,7 @@ def program_of(shape):
 def run(program, state, batches):
     losses = []
     for batch in batches:
-        state, metrics = program.phases[-1][1](state, sharding.put_batch(batch, program.batch_sharding))
+        state, metrics = program.step(state, sharding.put_batch(batch, program.batch_sharding))
         losses.append(float(metrics["loss"]))
     return state, losses
 
