@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 AUDIOCRAFT := .venv-audiocraft
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-audiocraft demo test lint fuzz clean
+.PHONY: help setup setup-audiocraft demo test test-slow lint fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,8 +48,11 @@ lint: setup ## ruff, mypy, and import-linter: style, types, and which way import
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-test: lint ## lint, then all tests
-	@$(BIN)/python -m pytest -x -q -n auto --dist loadfile --durations=15
+test: lint ## lint, then all tests but the slow ones
+	@$(BIN)/python -m pytest -x -q -n auto --dist loadfile --durations=15 -m "not slow"
+
+test-slow: setup ## the tests that take minutes each: the demo script
+	@$(BIN)/python -m pytest -q -m slow --durations=5
 
 fuzz: setup ## generation and conversion from hundreds of mutated files (about an hour)
 	@MVGEN_FUZZ=300 $(BIN)/python -m pytest -q -s tests/mvgen/test_fuzz.py tests/data_prep/test_bad_input.py -k mutated

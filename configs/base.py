@@ -26,9 +26,6 @@ BOUNDS = {
     "loss.max_shift_seconds": AT_LEAST_0,
     "loss.video_examples": AT_LEAST_0,
     "loss.video_stretches": AT_LEAST_1,
-    "loss.music_from": AT_LEAST_0,
-    "loss.video_from": AT_LEAST_0,
-    "loss.encoder_until": AT_LEAST_0,
     "loss.condition_dropout": SHARE,
     "loss.wrong_past": SHARE,
     "augment.zoom": AT_LEAST_0,
@@ -115,9 +112,6 @@ def get_config() -> ConfigDict:
     config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
     config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all
     config.loss.video_stretches = 2  # and each of them with so many stretches of model.denoiser_frames frames
-    config.loss.music_from = 1300  # the token decoder waits until so many steps are done; the token head does not
-    config.loss.video_from = 1850  # so does the video part: sound has meaning to it then
-    config.loss.encoder_until = 1300  # after so many steps the encoder and the sketch are frozen; 0: never
     config.loss.condition_dropout = 0.1  # share of examples whose condition is dropped (for guidance)
     config.loss.wrong_past = 0.8  # history corruption: share of examples that begin with the sound of another time
 
@@ -141,6 +135,7 @@ def get_config() -> ConfigDict:
     config.train = ConfigDict()
     config.train.steps = 2250
     config.train.ema = 0.995  # decay of the averaged parameters used for evaluation and generation
+    config.train.frozen = ""  # parts that stay as they are, such as "encoder,decoder"; also sketch, denoiser
     config.train.log_every = 10  # steps between lines of progress and TensorBoard scalars
     config.train.eval_every = 1125  # steps between evaluations of the losses on eval_split; 0: never
     config.train.eval_batches = 12

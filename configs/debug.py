@@ -31,9 +31,6 @@ def get_config() -> ConfigDict:
 
     config.loss.max_shift_seconds = 0.12
     config.loss.video_examples = 2
-    config.loss.music_from = 2
-    config.loss.video_from = 2
-    config.loss.encoder_until = 3
 
     config.optimizer.warmup_steps = 2
 

@@ -31,9 +31,6 @@ def get_config() -> ConfigDict:
     config.model.denoiser_frames = 16
 
     config.loss.video_examples = 0
-    config.loss.music_from = 0
-    config.loss.video_from = 2000
-    config.loss.encoder_until = 0
 
     config.optimizer.learning_rate = 3e-4
     config.optimizer.decoder_rate = 1.0

@@ -17,10 +17,6 @@ def get_config() -> ConfigDict:
     """Returns the configuration (locked: unknown fields are errors)."""
     config = runpy.run_path(str(Path(__file__).with_name("base.py")))["get_config"]()
 
-    config.loss.music_from = 2400
-    config.loss.encoder_until = 2600
-    config.loss.video_from = 6000
-
     config.train.steps = 7000
     config.train.eval_every = 3500
     return config

@@ -174,6 +174,9 @@ def report(
         "generated video over the original music": generated / "video",
     }
     maps = generated / "attention.npz"
+    # The film part is trained by itself; its whole loss is another's.
+    film = [{name: value for name, value in line.items() if not name.endswith("loss")}
+            for line in read_history(out / "train")]  # fmt: skip
     write_report(
         out / "report.html",
         title="mvgen on Recital",
@@ -188,7 +191,7 @@ def report(
         directions=[sound, picture],
         examples=choose_examples(read_manifest(out / "clips" / "manifest.jsonl"), folders, music),
         retrieval=held_out["retrieval"],
-        history=read_history(out / "train"),
+        history=read_history(out / "music") + film,
         attention=np.load(maps, allow_pickle=False) if maps.is_file() else None,  # older runs have none
     )
 
@@ -199,14 +202,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder to work in (%(default)s)")
     parser.add_argument("--train-clips", type=int, default=360, metavar="N", help="clips to learn from (%(default)s)")
     parser.add_argument("--held-out-clips", type=int, default=48, metavar="N", help="clips to score (%(default)s)")
-    parser.add_argument("--config", default="configs/base.py", help="training configuration (%(default)s)")
+    parser.add_argument("--config", default="demo", help="training configuration (%(default)s)")
     parser.add_argument("--steps", type=int, help="training steps, if not the configuration's")
     arguments = parser.parse_args(argv)
     out: Path = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     steps = Steps(out)
-    clips, held_out, records, train = (str(out / name) for name in ("clips", "held_out", "records", "train"))
+    names = ("clips", "held_out", "records", "music", "train")
+    clips, held_out, records, music, train = (str(out / name) for name in names)
     steps.run(
         "compose, play and film held-out clips", "data_prep", "recital", "--out", clips,
         "--clips", str(arguments.held_out_clips), "--seed", str(HELD_OUT_SEED), "--split", "test",
@@ -221,7 +225,9 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     overrides = [f"--config.data.path={records}"]
     overrides += [f"--config.train.steps={arguments.steps}"] if arguments.steps else []
-    steps.run("train", "mvgen.main", f"--config={arguments.config}", f"--workdir={train}", *overrides)
+    steps.run("train", "mvgen.main", f"--config={arguments.config}", f"--workdir={music}", *overrides)
+    begun = f"--config.init_from={music}"
+    steps.run("train the film", "mvgen.main", "--config=film", f"--workdir={train}", begun, *overrides)
     export = Step(
         "export", ("mvgen.export", "--checkpoint", train, "--format", "safetensors", "--out", str(out / "export"))
     )

@@ -337,7 +337,7 @@ def draw_latents(ax: Axes) -> None:
     text(ax, 622, 1182, "InfoNCE: same time together,", 20.5)
     text(ax, 622, 1210, "other clips and times apart", 20.5)
 
-    # Cross-attention between frames and tokens: what belongs together lies near the diagonal.
+    # Similarity of frames and tokens in that space: where it lies along the diagonal, the two belong together.
     left, top, cell = 996, 1022, 11
     for i in range(FRAMES):
         for j in range(TOKENS):
@@ -354,8 +354,8 @@ def draw_latents(ax: Axes) -> None:
             )
     text(ax, left - 10, top + 66, "frames", 20.5, PICTURE, ha="right")
     text(ax, left + 88, top - 15, "tokens", 20.5, SOUND, ha="center")
-    text(ax, left + 88, 1182, "bidirectional", 20.5, ha="center")
-    text(ax, left + 88, 1210, "cross-attention", 20.5, ha="center")
+    text(ax, left + 88, 1182, "similarity tells", 20.5, ha="center")
+    text(ax, left + 88, 1210, "what belongs", 20.5, ha="center")
     text(ax, 900, 1272, "one model, one loss, one checkpoint", 21, QUIET, ha="center")
 
 

@@ -21,7 +21,7 @@ from mvgen.data.huge_pages import restart_in_huge_pages
 from mvgen.errors import UserError, finite_fields, run_command
 from mvgen.files import preset
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Preset (base, demo, ...) or configuration file.")
+CONFIG = config_flags.DEFINE_config_file("config", None, "Preset (base, longer, debug, ...) or configuration file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Working folder: checkpoints, metrics.jsonl, TensorBoard.")
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train, or print scores on held-out records.")
 

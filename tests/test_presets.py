@@ -30,7 +30,7 @@ def test_every_preset_builds(name: str) -> None:
     loop.check_config(config)
     program = step.build(config, SPEC, sharding.make_mesh(devices=jax.devices()[:1]))
     assert sum(leaf.size for leaf in jax.tree.leaves(program.abstract.params)) > 10_000
-    assert program.phases[0][0] == 0
+    assert program.step is not None
 
 
 def test_every_bound_is_of_a_field_and_holds_for_the_base() -> None:

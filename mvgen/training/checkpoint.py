@@ -252,7 +252,7 @@ def check_same_model(workdir: Path, config: ConfigDict, records: dict[str, Any])
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in ("step", "skipped", "params", "ema", "opt_state")}
+    return {name: getattr(state, name) for name in ("step", "params", "ema", "opt_state")}
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

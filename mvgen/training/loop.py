@@ -48,6 +48,7 @@ from mvgen.training.checkpoint import (
 )
 from mvgen.training.compilation import keep_compiled
 from mvgen.training.logger import Progress
+from mvgen.training.optimizer import learned_parts
 from mvgen.training.step import Metrics, Params, Program, TrainState, build
 
 LOCK_FILE = "run.lock"
@@ -97,17 +98,15 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         if leader:
             _announce(program, windows, held_out, first, config)
         stopped = stack.enter_context(_sigterm())
-        # Compiling takes long: the first step's program beside that of the first state, all others when those are
-        # there, one after another beside the first steps. All at once they took three times the memory, and the first
-        # step waited for the last.
+        # Compiling takes long: the step's program beside that of the first state, the others when those are there, one
+        # after another beside the first steps. All at once they took three times the memory, and the first step waited
+        # for the last.
         pool = ThreadPoolExecutor(1)
         stack.callback(pool.shutdown, cancel_futures=True)
-        jobs = phases_to_compile(config, program, windows, first)
-        phases = [(jobs[0][0], pool.submit(jobs[0][1]))]
+        compiling = pool.submit(compile_step, config, program, windows)
         state, position = start(program, checkpoints, len(windows), weights)
         weights = None  # host memory
-        phases[0][1].result()
-        phases += [(begins, pool.submit(job)) for begins, job in jobs[1:]]
+        advance = compiling.result()
         judge = pool.submit(compile_evaluation, config, program, held_out) if held_out else None
         attend = pool.submit(compile_attention, config, program, held_out) if held_out else None
         examples = batches_of(config, windows, position["next_example"])
@@ -128,7 +127,6 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
 
         pending: tuple[int, sharding.Arrays] | None = None
         for step in range(first + 1, config.train.steps + 1):
-            advance = [phase for begins, phase in phases if begins < step][-1].result()
             state, metrics = advance(state, sharding.put_batch(next(examples), program.batch_sharding))
             # The numbers of the step before are fetched while this one runs, so that the device never waits for us.
             _report(progress, pending)
@@ -211,8 +209,7 @@ def check_config(config: ConfigDict) -> None:
         if not least <= value <= most or not math.isfinite(value):
             asked = f"at least {least}" if most == math.inf else f"between {least} and {most}"
             raise UserError(f"config.{name} is {value}; it must be {asked}")
-    if not (config.loss.align or config.loss.music or config.loss.video or config.loss.sketch):
-        raise UserError("config.loss.align, music, video and sketch are all 0: there is nothing to learn")
+    learned_parts(config)
 
 
 def prepare(config: ConfigDict, spec: RecordSpec) -> Program:
@@ -255,17 +252,9 @@ def abstract_batch(config: ConfigDict, windows: loader.Windows, program: Program
     }
 
 
-def phases_to_compile(
-    config: ConfigDict, program: Program, windows: loader.Windows, first: int
-) -> list[tuple[int, Callable[[], Any]]]:
-    """The phases that steps after ``first`` belong to: (first step, what compiles its program when it is called)."""
-    batch = abstract_batch(config, windows, program)
-    ends = [begins for begins, _ in program.phases[1:]] + [config.train.steps]
-    return [
-        (begins, lambda phase=phase: phase.lower(program.abstract, batch).compile())  # type: ignore[misc]
-        for (begins, phase), end in zip(program.phases, ends, strict=True)
-        if end > first and begins < config.train.steps
-    ]
+def compile_step(config: ConfigDict, program: Program, windows: loader.Windows) -> Any:
+    """The compiled training step."""
+    return program.step.lower(program.abstract, abstract_batch(config, windows, program)).compile()
 
 
 def compile_evaluation(config: ConfigDict, program: Program, windows: loader.Windows) -> Any:

@@ -36,9 +36,6 @@ class LossConfig:
     max_shift_seconds: float
     video_examples: int
     video_stretches: int
-    music_from: int
-    video_from: int
-    encoder_until: int
     condition_dropout: float
     wrong_past: float
     shift: int
@@ -51,46 +48,6 @@ class LossConfig:
         """From ``config.loss`` and ``config.augment``."""
         fields = {**config.loss.to_dict(), "shift": config.augment.shift, "colour": config.augment.colour}
         return cls(**{**fields, "prior": fields["prior"] * fields["music"]})
-
-    def phases(self) -> list[Phase]:
-        """What is learned when, in order; the first phase begins at step 0.
-
-        A part waits only where there is something to learn before it; the encoder, and the sketch with it, is frozen
-        only when something else learns on.
-        """
-        waits = {
-            "decoder": self.music_from if self.music and (self.align or self.prior) else 0,
-            "denoiser": self.video_from if self.video and (self.align or self.music or self.sketch) else 0,
-        }
-        learners = [first for part, first in waits.items() if (self.music if part == "decoder" else self.video)]
-        left = self.encoder_until if self.align and learners else 0
-        if left and not self.prior:
-            left = max(left, min(learners))
-        weights = {"prior": self.prior, "decoder": self.music, "sketch": self.sketch, "denoiser": self.video}
-        phases = []
-        for begins in sorted({0, left, *waits.values()}):
-            idle = {part for part, weight in weights.items() if not weight}
-            idle |= {part for part, first in waits.items() if begins < first}
-            # The sketch reads off the latents what it can long before; it has nothing more to learn of the same ones.
-            idle |= {"encoder", "sketch"} if left and begins >= left else set()
-            loss = dataclasses.replace(
-                self,
-                align=0.0 if "encoder" in idle else self.align,
-                music=0.0 if "decoder" in idle else self.music,
-                video=0.0 if "denoiser" in idle else self.video,
-                sketch=0.0 if "sketch" in idle else self.sketch,
-            )
-            phases.append(Phase(begins, loss, frozenset(idle)))
-        return phases
-
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """A stretch of training: the first step of it (from 0), its loss, and the parts of the model that are frozen."""
-
-    begins: int
-    loss: LossConfig
-    idle: frozenset[str]
 
 
 def contrast(video: Float[Array, "batch time latent"], audio: Array, scale: Array) -> tuple[Array, Array]:
@@ -342,16 +299,18 @@ def total_loss(
         parts = music_losses(model, tokens, video, keep, asked, past)
         metrics |= parts
         total += sum((getattr(config, part) * value for part, value in parts.items()), jnp.zeros(()))
+    # The film reads the audio latents as alignment and music have made them; it does not shape them.
+    heard = None if audio is None else jax.lax.stop_gradient(audio)
     if config.video:
-        assert audio is not None
+        assert heard is not None
         some = config.video_examples or len(frames)
         metrics["video"] = video_loss(
-            model, frames[:some], audio[:some], keys[3], dropout, recolouring, config.video_stretches
+            model, frames[:some], heard[:some], keys[3], dropout, recolouring, config.video_stretches
         )
         total += config.video * metrics["video"]
     if config.sketch:
-        assert audio is not None
-        metrics["sketch"] = sketch_loss(model, frames, audio)
+        assert heard is not None
+        metrics["sketch"] = sketch_loss(model, frames, heard)
         total += config.sketch * metrics["sketch"]
     metrics["loss"] = total
     return total, metrics

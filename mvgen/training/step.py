@@ -19,8 +19,8 @@ from mvgen.models.config import MVGenConfig
 from mvgen.models.mvgen import MVGen
 from mvgen.training import sharding
 from mvgen.training.initialisation import read_codebooks, read_start, start_from_codebooks
-from mvgen.training.losses import LossConfig, Phase, total_loss
-from mvgen.training.optimizer import make_optimizer, make_schedule, spans
+from mvgen.training.losses import LossConfig, total_loss
+from mvgen.training.optimizer import average_step, learned_parts, make_optimizer, make_schedule
 
 Params = dict[Any, Any]
 """Nested dict of parameters, as ``nnx.to_pure_dict`` gives it; float32."""
@@ -36,17 +36,15 @@ class TrainState:
 
     Attributes:
         step: steps done, int32 scalar; the randomness of the next one is a function of it.
-        skipped: how many of them were not finite and changed nothing, int32 scalar.
         params: the parameters.
         ema: their running average, used for evaluation and generation.
-        opt_state: optax's, one for each part of the model.
+        opt_state: optax's, of the parts that learn; in it how many steps were not finite and changed nothing.
     """
 
     step: jax.Array
-    skipped: jax.Array
     params: Params
     ema: Params
-    opt_state: dict[str, optax.OptState]
+    opt_state: optax.OptState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +60,7 @@ class Program:
             with ``None`` for what it has not; ``None`` where it names nothing.
         init: makes the first state from that, or from another run's parameters, sharded from the beginning; reads the
             former where nothing is given.
-        phases: what is compiled for which steps: (first step, ``(state, batch) -> (state, metrics)``), in order; the
-            given state's memory is used up.
+        step: ``(state, batch) -> (state, metrics)``; the given state's memory is used up.
         evaluate: ``(params, batch, number) -> metrics`` of the number-th (int32) evaluation batch.
         attend: ``(params, batch) -> maps``: what attention looks at in the first example of a batch.
     """
@@ -74,25 +71,9 @@ class Program:
     batch_sharding: NamedSharding
     read_start: Callable[[], Params | None]
     init: Callable[..., TrainState]
-    phases: tuple[tuple[int, Any], ...]
+    step: Any
     evaluate: Any
     attend: Any
-
-
-def split_parts(params: Params) -> Params:
-    """The parameters by the parts that may be frozen alone: the token head is one, though the decoder holds it."""
-    if "prior" not in params.get("decoder", {}):
-        return dict(params)
-    decoder = {name: values for name, values in params["decoder"].items() if name != "prior"}
-    return {**params, "decoder": decoder, "prior": params["decoder"]["prior"]}
-
-
-def join_parts(parts: Params) -> Params:
-    """Inverse of :func:`split_parts`."""
-    if "prior" not in parts:
-        return parts
-    whole = {name: values for name, values in parts.items() if name != "prior"}
-    return {**whole, "decoder": {**parts["decoder"], "prior": parts["prior"]}}
 
 
 def make_model(config: Any, spec: RecordSpec) -> MVGen:
@@ -106,6 +87,13 @@ def abstract_model(config: Any, spec: RecordSpec) -> tuple[nnx.GraphDef, Params]
     return graphdef, nnx.to_pure_dict(params)
 
 
+def first_state(config: Any, params: Params) -> TrainState:
+    """The state before the first step, of parameters (or their shapes, where it is traced)."""
+    opt_state = make_optimizer(config).init({part: params[part] for part in learned_parts(config)})
+    # The average is a copy, not the same array: both are donated at every step.
+    return TrainState(jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), opt_state)
+
+
 def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
     """Prepares the programs of a run; nothing is compiled until it is called.
 
@@ -114,17 +102,9 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         ValueError: a parameter that no sharding rule matches.
     """
     graphdef, param_shapes = abstract_model(config, spec)
-    optimizer = make_optimizer(config)
+    optimizer, schedule = make_optimizer(config), make_schedule(config)
     loss_config = LossConfig.from_config(config)
-    phases = loss_config.phases()
-    learning = spans(phases, config.train.steps, split_parts(param_shapes))
-
-    def first_state(params: Params) -> TrainState:
-        zero = jnp.zeros((), jnp.int32)
-        # The average is a copy, not the same array: both are donated at every step.
-        # Each part of the model has its own optimizer state, so that a frozen one costs nothing.
-        opt_state = {part: optimizer.init(values) for part, values in split_parts(params).items()}
-        return TrainState(zero, zero, params, jax.tree.map(jnp.copy, params), opt_state)
+    learning = learned_parts(config)
 
     def made(weights: Params | None) -> TrainState:
         params = nnx.to_pure_dict(nnx.state(make_model(config, spec), nnx.Param))
@@ -134,46 +114,31 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
             params = start_from_codebooks(params, codebooks, key)
         for part, values in (weights or {}).items():
             params[part] = _overlaid(values, params[part])
-        return first_state(params)
+        return first_state(config, params)
 
-    def step(state: TrainState, batch: dict[str, jax.Array], phase: Phase) -> tuple[TrainState, Metrics]:
-        params, ema, opt_state = split_parts(state.params), split_parts(state.ema), dict(state.opt_state)
-        # A frozen part is used as its average, as in generation.
-        fixed = {part: values for part, values in ema.items() if part in phase.idle}
-        before = {part: values for part, values in params.items() if part not in phase.idle}
+    def step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
+        frozen = {part: values for part, values in state.params.items() if part not in learning}
+        before = {part: state.params[part] for part in learning}
 
         def loss_of(learned: Params, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
-            model = nnx.merge(graphdef, join_parts({**learned, **fixed}))
-            return total_loss(model, batch, key, phase.loss)
+            return total_loss(nnx.merge(graphdef, {**frozen, **learned}), batch, key, loss_config)
 
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        (loss, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(before, batch, key)
-        norm = optax.tree.norm(gradients)
-        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-        shrink = jnp.minimum(1.0, config.optimizer.clip_norm / norm)
-        rates = []
-        for part, gradient in gradients.items():
-            begins, ends = learning[part]
-            rate = make_schedule(config, begins, ends)(state.step)
-            rates.append(rate)
-            rate = rate * config.optimizer.decoder_rate if part == "decoder" else rate
-            # Early on the average follows closely, or it would remember the start for 1 / (1 - decay) steps.
-            age = jnp.maximum(state.step - begins, 0)
-            decay = jnp.minimum(config.train.ema, (1.0 + age) / (10.0 + age))
-            gradient = jax.tree.map(lambda x: x * shrink, gradient)
-            updates, moments = optimizer.update(gradient, state.opt_state[part], before[part])
-            moved = jax.tree.map(lambda x, by, rate=rate: x - rate * by, before[part], updates)
-            average = jax.tree.map(lambda old, new, decay=decay: old + (1 - decay) * (new - old), ema[part], moved)
-            # `where`, not a product: a NaN times zero is still NaN.
-            params[part], ema[part], opt_state[part] = jax.tree.map(
-                lambda new, old: jnp.where(finite, new, old),
-                (moved, average, moments),
-                (before[part], ema[part], state.opt_state[part]),
-            )
-        skipped = state.skipped + jnp.where(finite, 0, 1).astype(jnp.int32)
-        rate = jnp.max(jnp.stack(rates))
-        metrics = {**metrics, "gradient_norm": norm, "learning_rate": rate, "skipped_steps": skipped}
-        return TrainState(state.step + 1, skipped, join_parts(params), join_parts(ema), opt_state), metrics
+        (_, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(before, batch, key)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, before)
+        rate = schedule(state.step)
+        rates = {"learning_rate": rate, "decoder_learning_rate": rate * config.optimizer.decoder_rate}
+
+        def moved(path: tuple[Any, ...], value: jax.Array, by: jax.Array) -> jax.Array:
+            in_decoder = path[0].key == "decoder" and path[1].key != "prior"
+            return value - rates["decoder_learning_rate" if in_decoder else "learning_rate"] * by
+
+        after = jax.tree_util.tree_map_with_path(moved, before, updates)
+        follows = jnp.where(opt_state.last_finite, average_step(config, state.step), 0.0)
+        average = optax.incremental_update(after, {part: state.ema[part] for part in learning}, follows)
+        metrics = {**metrics, **rates, "gradient_norm": optax.tree.norm(gradients),
+                   "skipped_steps": opt_state.total_notfinite}  # fmt: skip
+        return TrainState(state.step + 1, {**frozen, **after}, {**state.ema, **average}, opt_state), metrics
 
     def evaluate(params: Params, batch: dict[str, jax.Array], number: jax.Array) -> Metrics:
         key = jax.random.fold_in(jax.random.key(config.seed), number)
@@ -182,7 +147,7 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
     def attend(params: Params, batch: dict[str, jax.Array]) -> Maps:
         return attention_maps(nnx.merge(graphdef, params), batch)
 
-    shapes = jax.eval_shape(first_state, param_shapes)
+    shapes = jax.eval_shape(partial(first_state, config), param_shapes)
     placed = sharding.shardings(shapes, mesh)
     abstract = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes, placed)
     # Runs once: not worth optimising, and on CPUs it compiles in half the time. The weights are an argument, since as
@@ -213,18 +178,7 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         batch_sharding=batch_at,
         read_start=read,
         init=first,
-        phases=tuple(
-            (
-                phase.begins,
-                jax.jit(
-                    partial(step, phase=phase),
-                    in_shardings=(placed, batch_at),
-                    out_shardings=(placed, everywhere),
-                    donate_argnums=0,
-                ),
-            )
-            for phase in phases
-        ),
+        step=jax.jit(step, in_shardings=(placed, batch_at), out_shardings=(placed, everywhere), donate_argnums=0),
         evaluate=jax.jit(evaluate, in_shardings=(placed.ema, batch_at, everywhere), out_shardings=everywhere),
         # One example, now and then: compiling it must cost little, not running it.
         attend=jax.jit(

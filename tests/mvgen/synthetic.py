@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 from pathlib import Path
 
@@ -76,11 +77,9 @@ def write_checkpoint(folder: Path, config: ConfigDict, spec: RecordSpec, **setti
     """
     folder.mkdir(parents=True, exist_ok=True)
     params = nnx.to_pure_dict(nnx.state(step.make_model(config, spec), nnx.Param))
-    optimizer = step.make_optimizer(config)
-    moments = {part: optimizer.init(values) for part, values in step.split_parts(params).items()}
     checkpoint.write_description(folder, config, {"spec": spec.to_json(), "made_by": {"settings": settings}})
     saved = checkpoint.Checkpoints(folder)
-    saved.save(1, step.TrainState(jnp.int32(1), jnp.int32(0), params, params, moments), {})
+    saved.save(1, dataclasses.replace(step.first_state(config, params), step=jnp.int32(1)), {})
     saved.close()
     return folder
 

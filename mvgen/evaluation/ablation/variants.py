@@ -62,8 +62,6 @@ def variants(spec: RecordSpec) -> list[Variant]:
         Variant("no-frame-level", LOSS, "without frame-level InfoNCE", {"loss.moments": 0.0}),
         Variant("no-window-mean", SEEN, "without the difference from the window's mean",
                 {"model.window_mean": False}),
-        Variant("no-stages", TRAINING, "all parts from the first step to the last",
-                {"loss.music_from": 0, "loss.video_from": 0, "loss.encoder_until": 0}),
         Variant("no-history-corruption", TRAINING, "without history corruption", {"loss.wrong_past": 0.0}),
         Variant("one-rate", TRAINING, "one learning rate for all parts", {"optimizer.decoder_rate": 1.0}),
         Variant("random-start", TRAINING, "token embeddings from random numbers, not from the codec's codebooks",

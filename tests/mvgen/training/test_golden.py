@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -20,6 +21,7 @@ GOLDEN = {
     "belonging_auc": 0.604167,
     "clip_accuracy": 0,
     "gradient_norm": 72.67,
+    "decoder_learning_rate": 0.002,  # as applied: the base gives the decoder twice the rate
     "learning_rate": 0.001,
     "loss": 35.4654,
     "moment_accuracy": 0.4,
@@ -54,11 +56,10 @@ def batch_of(count: int, frames: int = 10, seed: int = 0, spec: RecordSpec = SPE
 
 def test_the_first_step_is_what_it_was() -> None:
     config = tiny("")
-    config.loss.music_from = config.loss.video_from = config.loss.encoder_until = 0
     config.optimizer.warmup_steps = 0
     program = step.build(config, SPEC, sharding.make_mesh(devices=jax.devices()[:1]))
     batch = sharding.put_batch(batch_of(4), program.batch_sharding)
-    state, metrics = program.phases[0][1](program.init(), batch)
+    state, metrics = program.step(program.init(), batch)
     found = {name: float(value) for name, value in metrics.items() if name != "skipped_steps"}
     for part, params in state.params.items():
         found[f"|{part}|"] = float(optax.tree.norm(params))
@@ -71,7 +72,6 @@ def test_a_few_clips_are_learned_by_heart(tmp_path: Path) -> None:
     """Both ways: the music of a clip is played to the token, and its frames are painted nearer than the mean."""
     config = tiny("")
     config.model.width = config.model.denoiser_width = 48
-    config.loss.music_from = config.loss.video_from = config.loss.encoder_until = 0
     config.loss.video_examples = 0
     config.loss.wrong_past = config.loss.condition_dropout = 0.0
     config.augment.shift, config.augment.colour = 0, 0.0
@@ -85,7 +85,7 @@ def test_a_few_clips_are_learned_by_heart(tmp_path: Path) -> None:
     batch = sharding.put_batch(clips, program.batch_sharding)
     state, history = program.init(), []
     for _ in range(config.train.steps):
-        state, metrics = program.phases[0][1](state, batch)
+        state, metrics = program.step(state, batch)
         history.append(jax.device_get(metrics))
     first, last = history[0], history[-1]
     assert last["clip_accuracy"] == 1 and last["align"] < 0.5 * first["align"]

@@ -22,8 +22,9 @@ from ml_collections import ConfigDict
 from configs.base import get_config
 from mvgen.errors import UserError
 from mvgen.files import locked
-from mvgen.training import loop, losses, sharding, step
+from mvgen.training import loop, sharding, step
 from mvgen.training.logger import Progress, read_history
+from mvgen.training.optimizer import make_schedule
 from tests.mvgen.synthetic import CONFIGS, SPEC, StandIn, tiny, write_records
 
 
@@ -46,6 +47,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, records: Path) -> ConfigDict:
 
     monkeypatch.setattr(step, "make_model", lambda config, spec: StandIn(rngs=nnx.Rngs(config.seed)))
     monkeypatch.setattr(step, "total_loss", loss)
+    monkeypatch.setattr(step, "learned_parts", lambda config: ("fc1", "fc2"))
     return tiny(records)
 
 
@@ -112,66 +114,41 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(stand_in: Confi
     batch = next(loop.batches_of(stand_in, loop.open_windows(stand_in, "train"), 0))
     good = sharding.put_batch(batch, program.batch_sharding)
     bad = sharding.put_batch({**batch, "flow": batch["flow"] * np.float16("nan")}, program.batch_sharding)
-    before, _ = program.phases[0][1](program.init(), good)
+    before, _ = program.step(program.init(), good)
     kept = jax.tree.map(np.asarray, before)
-    after, metrics = program.phases[0][1](before, bad)
-    jax.tree.map(np.testing.assert_array_equal, (kept.params, kept.ema, kept.opt_state),
-                 (after.params, after.ema, after.opt_state))  # fmt: skip
-    assert int(after.step) == 2 and int(after.skipped) == int(metrics["skipped_steps"]) == 1
-    after, metrics = program.phases[0][1](after, good)
-    assert int(after.step) == 3 and int(after.skipped) == 1 and np.isfinite(float(metrics["loss"]))
+    after, metrics = program.step(before, bad)
+    jax.tree.map(np.testing.assert_array_equal, (kept.params, kept.ema, kept.opt_state.inner_state),
+                 (after.params, after.ema, after.opt_state.inner_state))  # fmt: skip
+    assert int(after.step) == 2 and int(metrics["skipped_steps"]) == 1
+    after, metrics = program.step(after, good)
+    assert int(after.step) == 3 and int(metrics["skipped_steps"]) == 1 and np.isfinite(float(metrics["loss"]))
 
 
-def test_a_part_that_does_not_learn_is_left_alone_and_used_as_its_average(
+def test_a_frozen_part_stays_as_it_is_and_costs_no_optimizer_state(
     stand_in: ConfigDict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def phases(self: losses.LossConfig) -> list[losses.Phase]:
-        return [losses.Phase(0, self, frozenset()), losses.Phase(3, self, frozenset({"fc1"}))]
-
-    monkeypatch.setattr(losses.LossConfig, "phases", phases)
+    monkeypatch.setattr(step, "learned_parts", lambda config: ("fc2",))
     program = step.build(stand_in, SPEC, sharding.make_mesh(devices=jax.devices()[:1]))
-    (first, both), (then, one) = program.phases
-    assert (first, then) == (0, 3)
     batch = sharding.put_batch(
         next(loop.batches_of(stand_in, loop.open_windows(stand_in, "train"), 0)), program.batch_sharding
     )
     state = program.init()
-    for _ in range(3):
-        state, _ = both(state, batch)
+    names = {sharding.path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(state.opt_state)}
+    assert any("fc2" in name for name in names) and not any("fc1" in name for name in names)
     kept = jax.tree.map(np.asarray, state)
-    after, metrics = one(state, batch)
-    for tree in ("params", "ema", "opt_state"):
-        jax.tree.map(np.testing.assert_array_equal, getattr(kept, tree)["fc1"], getattr(after, tree)["fc1"])
-    assert np.abs(np.asarray(after.params["fc2"]["kernel"]) - kept.params["fc2"]["kernel"]).max() > 0
-    averaged = {"fc1": kept.ema["fc1"], "fc2": kept.params["fc2"]}
-    key = jax.random.fold_in(jax.random.key(stand_in.seed), 3)
-    loss, _ = step.total_loss(nnx.merge(program.graphdef, averaged), batch, key, None)
-    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-6)
+    for _ in range(3):
+        state, _ = program.step(state, batch)
+    for tree in ("params", "ema"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(kept, tree)["fc1"], getattr(state, tree)["fc1"])
+        assert np.abs(np.asarray(getattr(state, tree)["fc2"]["kernel"]) - kept.params["fc2"]["kernel"]).max() > 0
 
 
-def test_each_part_learns_at_its_own_pace() -> None:
+def test_the_rate_warms_up_and_falls() -> None:
     config = get_config()
-    config.loss.music_from, config.loss.video_from, config.loss.encoder_until = 40, 60, 50
-    phases = losses.LossConfig.from_config(config).phases()
-    parts = ("encoder", "prior", "decoder", "sketch", "denoiser", "another")
-    assert step.spans(phases, 100, parts) == {
-        "encoder": (0, 50), "prior": (0, 100), "decoder": (40, 100), "sketch": (0, 50), "denoiser": (60, 100),
-        "another": (0, 100),
-    }  # fmt: skip
-    assert "denoiser" not in step.spans(phases[:3], 55, parts)  # the run ends before
-    config.optimizer.warmup_steps = 10
-    rate = step.make_schedule(config, 40, 100)
-    peak = config.optimizer.learning_rate
-    assert rate(40) == 0 and rate(45) == pytest.approx(peak / 2) and rate(50) == pytest.approx(peak)
-    assert rate(100) == pytest.approx(peak * config.optimizer.final_fraction) and rate(50) > rate(75) > rate(99)
-
-
-def test_parts_are_split_and_joined() -> None:
-    whole = {"encoder": {"a": 1}, "decoder": {"prior": {"b": 2}, "heads": {0: 3}}}
-    parts = step.split_parts(whole)
-    assert parts == {"encoder": {"a": 1}, "prior": {"b": 2}, "decoder": {"heads": {0: 3}}}
-    assert step.join_parts(parts) == whole
-    assert step.join_parts(step.split_parts({"fc1": {}})) == {"fc1": {}}
+    config.optimizer.warmup_steps, config.train.steps = 10, 60
+    rate, peak = make_schedule(config), config.optimizer.learning_rate
+    assert rate(0) == 0 and rate(5) == pytest.approx(peak / 2) and rate(10) == pytest.approx(peak)
+    assert rate(60) == pytest.approx(peak * config.optimizer.final_fraction) and rate(10) > rate(35) > rate(59)
 
 
 def test_average_decay_and_rate_follow_the_configuration(stand_in: ConfigDict) -> None:
@@ -184,7 +161,7 @@ def test_average_decay_and_rate_follow_the_configuration(stand_in: ConfigDict) -
     expected = jax.tree.map(np.asarray, state.ema)
     rates = []
     for number in range(6):
-        state, metrics = program.phases[0][1](state, batch)
+        state, metrics = program.step(state, batch)
         decay = min(0.5, (1 + number) / (10 + number))
         expected = jax.tree.map(lambda old, new, d=decay: d * old + (1 - d) * np.asarray(new), expected, state.params)
         rates.append(float(metrics["learning_rate"]))
@@ -245,7 +222,7 @@ def test_the_real_model_killed_and_resumed_by_the_command(records: Path, tmp_pat
     def flags(name: str) -> list[str]:
         fields = {
             "data.path": records, "train.compilation_cache": tmp_path / "cache", "model.denoiser_patch": 8,
-            "loss.music_from": 0, "loss.video_from": 0, "loss.encoder_until": 0, "train.steps": 12,
+            "train.steps": 12,
             "train.checkpoint_every": 4, "train.eval_every": 0,
         }  # fmt: skip
         own = [f"--config={CONFIGS / 'debug.py'}", f"--workdir={tmp_path / name}"]

@@ -10,9 +10,11 @@ import pytest
 from flax import nnx
 
 from configs.base import get_config
+from mvgen.errors import UserError
 from mvgen.models import delay
 from mvgen.training import losses
 from mvgen.training.losses import LossConfig
+from mvgen.training.optimizer import learned_parts
 from tests.mvgen.models.small import SMALL, small_batch, small_model
 
 CONFIG = LossConfig.from_config(get_config())
@@ -92,29 +94,21 @@ def test_moments_are_told_apart_by_what_sounds_then():
     assert late > 10 and found == 0
 
 
-def test_phases_begin_music_and_video_and_leave_the_encoder():
-    config = dataclasses.replace(CONFIG, music_from=20, video_from=30, encoder_until=25)
-    told = [(p.begins, p.loss.align > 0, p.loss.music > 0, p.loss.video > 0, set(p.idle)) for p in config.phases()]
-    assert told == [
-        (0, True, False, False, {"decoder", "denoiser"}),
-        (20, True, True, False, {"denoiser"}),
-        (25, False, True, False, {"encoder", "sketch", "denoiser"}),
-        (30, False, True, True, {"encoder", "sketch"}),
-    ]
-    assert all(phase.loss.prior == config.prior for phase in config.phases())
-    assert [phase.loss.sketch for phase in config.phases()] == [config.sketch, config.sketch, 0, 0]
-    (only,) = dataclasses.replace(config, music_from=0, video_from=0, encoder_until=0).phases()
-    assert only.begins == 0 and not only.idle and only.loss.align and only.loss.music and only.loss.video
-
-
-def test_nothing_waits_where_there_is_nothing_to_learn_before():
-    config = dataclasses.replace(CONFIG, music_from=20, video_from=30, encoder_until=25, align=0.0, prior=0.0)
-    (only,) = dataclasses.replace(config, music=0.0, sketch=0.0).phases()
-    assert only.begins == 0 and only.loss.video > 0 and only.idle == {"prior", "decoder", "sketch"}
-    (only,) = dataclasses.replace(config, video=0.0, sketch=0.0).phases()
-    assert only.begins == 0 and only.loss.music > 0 and only.idle == {"prior", "sketch", "denoiser"}
-    config = dataclasses.replace(config, align=1.0, music=0.0)  # the encoder goes on until the denoiser begins
-    assert [(phase.begins, "encoder" in phase.idle) for phase in config.phases()] == [(0, False), (30, True)]
+def test_a_part_learns_where_a_loss_reaches_it_and_it_is_not_frozen():
+    config = get_config()
+    assert learned_parts(config) == ("encoder", "decoder", "sketch", "denoiser")
+    config.loss.video = config.loss.sketch = 0.0
+    assert learned_parts(config) == ("encoder", "decoder")
+    config.train.frozen = "encoder"
+    assert learned_parts(config) == ("decoder",)
+    config.train.frozen = " encoder , decoder "
+    with pytest.raises(UserError, match="nothing to learn"):
+        learned_parts(config)
+    config.loss.video = 1.0
+    assert learned_parts(config) == ("denoiser",)
+    config.train.frozen = "brain"
+    with pytest.raises(UserError, match="'brain'; it can name encoder, decoder, sketch, denoiser"):
+        learned_parts(config)
 
 
 def test_the_priors_weight_is_a_share_of_the_musics():

@@ -75,9 +75,8 @@ from tests.mvgen.synthetic import SPEC, tiny
 STEPS, SAVED = 5, 3
 config = tiny(sys.argv[1])
 config.data.batch_size = 8
-config.loss.video_examples = 0
+config.loss.video = config.loss.sketch = 0.0  # half of the time to compile
 config.optimizer.learning_rate = 1e-4  # rounding grows with every step, the faster the larger it is
-config.loss.music_from = config.loss.video_from = config.loss.encoder_until = 0
 windows = loop.open_windows(config, "train")
 examples = loop.batches_of(config, windows, 0)
 batches = [next(examples) for _ in range(STEPS)]
@@ -91,7 +90,7 @@ def program_of(shape):
 def run(program, state, batches):
     losses = []
     for batch in batches:
-        state, metrics = program.phases[-1][1](state, sharding.put_batch(batch, program.batch_sharding))
+        state, metrics = program.step(state, sharding.put_batch(batch, program.batch_sharding))
         losses.append(float(metrics["loss"]))
     return state, losses
 
@@ -140,5 +139,8 @@ def test_training_on_eight_devices_is_training_on_one(tmp_path: Path) -> None:
         count = len(result["losses"])
         np.testing.assert_allclose(result["losses"], one["losses"][-count:], rtol=1e-5, err_msg=str(result["shape"]))
         for name, values in one["params"].items():
-            # Adam divides by the size of a gradient: where it is nearly nothing, rounding is all there is of it.
-            np.testing.assert_allclose(result["params"][name], values, rtol=1e-5, atol=2e-6, err_msg=name)
+            # Adam divides by the size of a gradient: where it is nearly nothing, rounding is all there is of it. Five
+            # steps move a parameter by up to 5e-4.
+            np.testing.assert_allclose(result["params"][name], values, rtol=1e-5, atol=2e-5, err_msg=name)
+        both = [np.concatenate(list(found["params"].values())) for found in (one, result)]
+        assert np.mean(np.isclose(*both, rtol=1e-5, atol=1e-6)) > 0.99
