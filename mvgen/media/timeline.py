@@ -10,7 +10,7 @@ both streams, so that the second part's picture follows the first part's, and it
   A picture that stands still while the sound goes on is none, nor is anything in a file with one stream: there, stamps
   are all there is.
 
-Everything is read from the packets themselves: nothing is decoded, and no header asked.
+Everything is read from the packets themselves: nothing is decoded, and no header believed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ import av
 import av.container
 
 from mvgen.errors import UserError
-from mvgen.media.container import Stream, explain, kind_of, open_media, picture_stream, sound_stream
+from mvgen.media.container import Stream, explain, kind_of, open_media, picture_stream, regular_file, sound_stream
+from mvgen.media.missing import stated_seconds, tell_gaps, tell_shorter, tell_unread
 from mvgen.media.notes import note
 
 FALL = Fraction(1, 2)
@@ -36,16 +37,6 @@ LEAP = Fraction(10)
 """Seconds: smaller leaps are gaps, in which nothing was recorded though time went on (ffmpeg draws the line there)."""
 ALIKE = Fraction(1)
 """Seconds by which the steps of picture and sound at one seam may differ: their last packets end at different times."""
-MISSING = Fraction(1, 2)
-"""Seconds by which a file may be shorter than its header states before that is told."""
-GAP = Fraction(1, 10)
-"""Seconds without sound between two packets of it before that is told."""
-READ_ON = ("flv", "mpegts", "mpeg", "ogg")
-"""Demuxers of files in which pictures and sounds follow each other to the end, with no index behind them."""
-UNREAD = 0.2
-"""Share of such a file behind the last packet before that is told."""
-STATING = ("mov", "matroska", "flac")
-"""Demuxers of files whose headers state a length."""
 FINE = Fraction(1, 8000)
 """Seconds: where a container's clock ticks no coarser, the length it gives the last packet of a sound is exact."""
 
@@ -83,6 +74,11 @@ class Course:
     step: Fraction = Fraction(0)
     packets: int = 0
     exact_end: bool = False
+
+    @property
+    def seconds(self) -> Fraction:
+        """From the first packet's beginning to the last one's end."""
+        return Fraction(0) if self.first is None or self.last is None else self.last - self.first
 
     def shift(self, ordinal: int, presented: Fraction) -> Fraction:
         """By how many seconds the stamps of packet ``ordinal`` are moved."""
@@ -123,11 +119,11 @@ def timeline_of(path: str | os.PathLike[str]) -> Timeline:
     Raises:
         UserError: not a readable media file.
     """
-    name = os.fspath(path)
+    name = regular_file(path)
     try:
         state = os.stat(name)
-    except OSError:
-        return _timeline(name, (0, 0, 0))  # which says what is wrong
+    except OSError as error:  # it was there a moment ago
+        raise UserError(f"{name}: {error.strerror}") from None
     return _timeline(os.path.abspath(name), (state.st_mtime_ns, state.st_size, state.st_ino))
 
 
@@ -148,30 +144,16 @@ def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
             stream.index: _course(packets[stream.index], seams.get(stream.index, []), stream) for stream in streams
         }
         _tell(name, courses, seams)
-        if sound is not None:
-            _tell_gaps(name, packets[sound.index], courses[sound.index], courses[streams[0].index].first)
         timeline = Timeline(courses)
-        stated, there = _stated(container, picture), timeline.seconds
-        if container.format.name == "avi" and picture is not None:
-            there = Timeline({picture.index: courses[picture.index]}).seconds
-        unread = 1 - read / max(1, state[1]) if container.format.name in READ_ON and read else 0.0
-    if unread > UNREAD:
-        note(f"{name}: in its last {unread:.0%} nothing was found that can be read")
-    if stated - there > MISSING and not any(seams.values()):
-        note(f"{name}: its header states {float(stated):.2f} s, and {float(there):.2f} s are there: it is cut short, "
-             "or the header is wrong")  # fmt: skip
+        if sound is not None:
+            course = courses[sound.index]
+            tell_gaps(name, _stretches(packets[sound.index], course), courses[streams[0].index].first or Fraction(0))
+        if not any(seams.values()):
+            avi = container.format.name == "avi" and picture is not None
+            there = courses[picture.index].seconds if avi and picture is not None else timeline.seconds
+            tell_shorter(name, stated_seconds(container, picture), there)
+        tell_unread(name, container, read, state[1])
     return timeline
-
-
-def _stated(container: av.container.InputContainer, picture: av.VideoStream | None) -> Fraction:
-    """The length in a file's header, in seconds; 0 where its form knows none, and what is given is a guess."""
-    if container.format.name == "avi" and picture is not None:  # whose length libavformat guesses where it is cut
-        return Fraction(picture.frames) / picture.average_rate if picture.average_rate else Fraction(0)
-    if container.format.name.partition(",")[0] not in STATING or not container.duration:
-        return Fraction(0)
-    # Matroska's is the moment of the end.
-    begin = max(0, container.start_time or 0) if container.format.name.startswith("matroska") else 0
-    return Fraction(container.duration - begin, 1_000_000)
 
 
 def _tell(name: str, courses: dict[int, Course], seams: dict[int, list[_Seam]]) -> None:
@@ -184,25 +166,12 @@ def _tell(name: str, courses: dict[int, Course], seams: dict[int, list[_Seam]]) 
              "before")  # fmt: skip
 
 
-def _tell_gaps(name: str, packets: list[Packet], course: Course, origin: Fraction | None) -> None:
-    """Notes where a sound has none: unlike a picture, it goes on without a break unless something was lost.
-
-    Args:
-        origin: where the timeline begins.
-    """
-    origin = origin or Fraction(0)
-    end: Fraction | None = None
-    gaps = []
+def _stretches(packets: list[Packet], course: Course) -> Iterator[tuple[Fraction, Fraction]]:
+    """Begin and end of each packet on the timeline."""
     for ordinal, packet in enumerate(packets):
-        if packet.seconds < 0:
-            continue
-        begin = packet.presented + course.shift(ordinal, packet.presented)
-        if end is not None and begin - end > GAP:
-            gaps.append(f"{float(end - origin):.2f} to {float(begin - origin):.2f} s")
-        end = begin + packet.seconds
-    if gaps:
-        more = f" and {len(gaps) - 3} more" if len(gaps) > 3 else ""
-        note(f"{name}: its sound has gaps, which are silent: {', '.join(gaps[:3])}{more}")
+        if packet.seconds >= 0:
+            begin = packet.presented + course.shift(ordinal, packet.presented)
+            yield begin, begin + packet.seconds
 
 
 def stamped(
@@ -292,11 +261,7 @@ def _course(packets: list[Packet], seams: list[_Seam], stream: Stream) -> Course
         course.floors.append(packets[seam.ordinal].presented if seam.step > 0 else None)
     lengths = sorted(packet.seconds for packet in packets if packet.seconds > 0)
     course.step = lengths[len(lengths) // 2] if lengths else Fraction(0)
-    for ordinal, packet in enumerate(packets):
-        if packet.seconds < 0:
-            continue
-        begin = packet.presented + course.shift(ordinal, packet.presented)
-        end = begin + packet.seconds
+    for begin, end in _stretches(packets, course):
         course.first = begin if course.first is None else min(course.first, begin)
         course.last = end if course.last is None else max(course.last, end)
     return course
