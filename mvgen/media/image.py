@@ -31,6 +31,8 @@ DEEP = ("I", "F")
 """Pillow's modes of one channel with more than eight bits, by their first letter: it cuts their values off at 255."""
 BRIGHTEST = 16.0
 """Floats up to here are shares of white, brighter ones cut off; above, they count as those of 8 or 16 bits."""
+TIFF = (b"II*\0", b"MM\0*")
+"""How its files begin."""
 BITS_PER_SAMPLE, SAMPLE_FORMAT, SIGNED = 258, 339, 2
 """Two tags of TIFF, and a value of the second."""
 
@@ -55,7 +57,7 @@ def _opened(name: str) -> np.ndarray:
     """The whole picture upright, uint8 ``[H, W, 3]``."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, and not yet too large
+            warnings.simplefilter("ignore")  # of pictures that are large, or odd: what cannot be read raises
             with Image.open(name) as image:
                 return _eight_bits(ImageOps.exif_transpose(image), _most(image))
     except UnidentifiedImageError:
@@ -110,6 +112,8 @@ def _by_opencv(name: str) -> np.ndarray | None:
     """Deep pictures of several channels, which Pillow does not know: uint8 ``[H, W, 3]``, or None."""
     try:
         data = np.fromfile(name, np.uint8)
+        if bytes(data[:4]) not in TIFF:
+            return None  # others Pillow knows better
         values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except (OSError, cv2.error):
         return None

@@ -73,3 +73,18 @@ def tell_unread(name: str, container: av.container.InputContainer, read: int, si
     unread = 1 - read / max(1, size)
     if container.format.name in READ_ON and read and unread > UNREAD:
         note(f"{name}: in its last {unread:.0%} nothing was found that can be read")
+
+
+def tell_cut_riff(name: str, size: int) -> None:
+    """Notes that a RIFF file (WAV, AVI) has fewer bytes than it states; libavformat takes what is there for its length.
+
+    Args:
+        size: bytes of the file.
+    """
+    with open(name, "rb") as file:
+        head = file.read(8)
+    stated = 8 + int.from_bytes(head[4:], "little")
+    if (
+        head[:4] == b"RIFF" and len(head) == 8 and size < stated < 2**32
+    ):  # a recorder that is still at it states the most
+        note(f"{name}: its header states {stated} bytes, and {size} are there: it is cut short, or the header is wrong")

@@ -28,7 +28,7 @@ import av.container
 
 from mvgen.errors import UserError
 from mvgen.media.container import Stream, explain, kind_of, open_media, picture_stream, regular_file, sound_stream
-from mvgen.media.missing import stated_seconds, tell_gaps, tell_shorter, tell_unread
+from mvgen.media.missing import stated_seconds, tell_cut_riff, tell_gaps, tell_shorter, tell_unread
 from mvgen.media.notes import note
 
 FALL = Fraction(1, 2)
@@ -153,6 +153,7 @@ def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
             there = courses[picture.index].seconds if avi and picture is not None else timeline.seconds
             tell_shorter(name, stated_seconds(container, picture), there)
         tell_unread(name, container, read, state[1])
+        tell_cut_riff(name, state[1])
     return timeline
 
 

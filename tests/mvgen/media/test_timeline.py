@@ -147,6 +147,15 @@ def test_what_is_missing_is_told(tmp_path):
     with collected() as notes:
         assert float(span(tmp_path / "two.flv")) < 7
     assert any("in its last 50% nothing was found" in line for line in notes)
+    ffmpeg("-i", tmp_path / "a.mkv", "-vn", tmp_path / "a.wav")
+    whole = (tmp_path / "a.wav").read_bytes()
+    for length, told in ((len(whole), 0), (len(whole) // 2, 1)):
+        (tmp_path / "a.wav").write_bytes(whole[:length])
+        with collected() as notes:
+            read_sound(tmp_path / "a.wav", 32_000)
+        assert len(notes) == told and all(
+            f"states {len(whole)} bytes, and {length} are there" in each for each in notes
+        )
 
 
 def test_rates_of_the_picture_stay_exact_over_a_seam(tmp_path):
