@@ -27,7 +27,7 @@ CORE = [
     "tensorboardX>=2.6.2",  # TensorBoard's event files without TensorFlow
     "tqdm>=4.66",  # progress with the time left
     "pillow>=11",  # single images in and out
-    "pillow-heif>=1.0",  # phones' pictures (HEIC), whose tiles libav reads as pictures of their own; wheels carry x265 (GPL)
+    "pillow-heif>=1.0",  # phones' pictures (HEIC), whose tiles libav takes for pictures; carries x265 (GPL)
 ]
 
 EVAL = [

@@ -84,7 +84,6 @@ def tell_cut_riff(name: str, size: int) -> None:
     with open(name, "rb") as file:
         head = file.read(8)
     stated = 8 + int.from_bytes(head[4:], "little")
-    if (
-        head[:4] == b"RIFF" and len(head) == 8 and size < stated < 2**32
-    ):  # a recorder that is still at it states the most
+    # What was recorded into a pipe states the most that there can be.
+    if head[:4] == b"RIFF" and len(head) == 8 and size < stated < 2**32:
         note(f"{name}: its header states {stated} bytes, and {size} are there: it is cut short, or the header is wrong")
