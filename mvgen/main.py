@@ -18,7 +18,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mvgen.data.huge_pages import restart_in_huge_pages
-from mvgen.errors import UserError, finite_fields, run_command
+from mvgen.errors import UserError, finite_fields, run_command, seed_in_range
 from mvgen.files import preset
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Preset (base, longer, debug, ...) or configuration file.")
@@ -38,6 +38,7 @@ def parse_flags(argv: list[str]) -> tuple[ConfigDict, str, str]:
         if config is None or not workdir:
             raise UserError("--config=NAME and --workdir=DIR are needed; see --help")
         finite_fields(config.to_dict())  # a file that could not be read says so only when it is used
+        seed_in_range("config.seed", config.get("seed", 0))
     except (AttributeError, KeyError) as error:  # ConfigDict adds what was perhaps meant
         said = str(error.args[0]).replace("\\n", " ").replace("\\'", "'")
         raise UserError(f"the configuration has no such field: {said}") from None

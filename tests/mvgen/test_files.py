@@ -176,3 +176,17 @@ def test_folders_for_results(tmp_path):
     for place in (tmp_path / "file", tmp_path / "file" / "c", tmp_path / ("x" * 300)):
         with pytest.raises(UserError, match="--out .*: the folder cannot be made: "):
             make_folder("--out", place)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("data.window_seconds=nan", "error: config.data.window_seconds is nan; it must be a finite number\n"),
+        ("seed=9223372036854775808", "error: config.seed is 9223372036854775808; it must be a whole number from 0 to "),
+    ],
+)
+def test_numbers_of_a_training_configuration(tmp_path, change, said):
+    command = [sys.executable, "-m", "mvgen.main", "--config=base", f"--workdir={tmp_path / 'run'}", f"--config.{change}"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 2 and run.stdout == "" and run.stderr.startswith(said) and run.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
