@@ -186,7 +186,7 @@ def test_folders_for_results(tmp_path):
     ],
 )
 def test_numbers_of_a_training_configuration(tmp_path, change, said):
-    command = [sys.executable, "-m", "mvgen.main", "--config=base", f"--workdir={tmp_path / 'run'}", f"--config.{change}"]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    command = [sys.executable, "-m", "mvgen.main", "--config=base", f"--workdir={tmp_path / 'run'}"]
+    run = subprocess.run([*command, f"--config.{change}"], capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 2 and run.stdout == "" and run.stderr.startswith(said) and run.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
