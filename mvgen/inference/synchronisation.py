@@ -16,7 +16,7 @@ from mvgen import clock
 from mvgen.data.loader import window_frames
 from mvgen.errors import UserError
 from mvgen.inference.embedding import Space, check_length
-from mvgen.inference.inputs import FilmReader, load_codec
+from mvgen.inference.inputs import MOST_SECONDS, FilmReader, load_codec
 from mvgen.media import read_sound
 from mvgen.models.codec import Codec
 from mvgen.training.checkpoint import load_model
@@ -171,7 +171,7 @@ class Synchroniser:
 
     def hear(self, path: str) -> np.ndarray:
         """The sound of a file at the codec's rate. Raises ``UserError`` where there is none."""
-        sound = read_sound(path, self.codec.sampling_rate)
+        sound = read_sound(path, self.codec.sampling_rate, limit=MOST_SECONDS)
         if not np.isfinite(sound).all():
             raise UserError(f"{path}: its sound holds samples that are not finite numbers")
         if not np.abs(sound).max(initial=0.0) > 0:
