@@ -264,7 +264,7 @@ class ClipProcessor:
             pass
         except (OSError, ValueError, ZeroDivisionError):
             place.unlink(missing_ok=True)
-        seconds = span(path)
+        seconds = Fraction(span(path)).limit_denominator(1_000_000)
         self.cache.keep(place, lambda kept: _write_text(kept, str(seconds)))
         return seconds
 

@@ -91,7 +91,7 @@ def decoded(
         tick = packet.time_base or Fraction(0)
         stamp = packet.pts if packet.pts is not None else packet.dts
         moment: Fraction | None = None if stamp is None else stamp * tick
-        if moment is not None and tick and (ticks := round(course.shift(ordinal, moment) / tick)):
+        if moment is not None and tick and (ticks := round(course.shift(ordinal, float(moment)) / float(tick))):
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
             moment += ticks * tick
@@ -102,7 +102,7 @@ def decoded(
         try:
             frames = context.decode(packet)
         except av.error.FFmpegError as error:
-            losses.add(moment, (packet.duration or 0) * tick or course.step, explain(error))
+            losses.add(moment, (packet.duration or 0) * tick or Fraction(course.step), explain(error))
             continue
         yield from frames
     end = av.Packet()

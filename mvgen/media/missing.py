@@ -6,16 +6,15 @@ Containers lose packets without an error, end where a copy broke off, and header
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fractions import Fraction
 
 import av
 import av.container
 
 from mvgen.media.notes import note
 
-GAP = Fraction(1, 10)
+GAP = 0.1
 """Seconds without sound between two packets of it before that is told."""
-MISSING = Fraction(1, 2)
+MISSING = 0.5
 """Seconds by which a file may be shorter than its header states before that is told."""
 STATING = ("mov", "matroska", "flac")
 """Demuxers of files whose headers state a length."""
@@ -26,7 +25,7 @@ UNREAD = 0.2
 MOST_TOLD = 3
 
 
-def tell_gaps(name: str, stretches: Iterable[tuple[Fraction, Fraction]], origin: Fraction) -> None:
+def tell_gaps(name: str, stretches: Iterable[tuple[float, float]], origin: float) -> None:
     """Notes where a sound has none: unlike a picture, it goes on without a break unless something was lost.
 
     Args:
@@ -34,32 +33,32 @@ def tell_gaps(name: str, stretches: Iterable[tuple[Fraction, Fraction]], origin:
         stretches: begin and end of each packet of the sound, in seconds on the timeline.
         origin: the moment that counts as 0.
     """
-    before: Fraction | None = None
+    before: float | None = None
     gaps = []
     for begin, end in stretches:
         if before is not None and begin - before > GAP:
-            gaps.append(f"{float(before - origin):.2f} to {float(begin - origin):.2f} s")
+            gaps.append(f"{before - origin:.2f} to {begin - origin:.2f} s")
         before = end
     if gaps:
         more = f" and {len(gaps) - MOST_TOLD} more" if len(gaps) > MOST_TOLD else ""
         note(f"{name}: its sound has gaps, which are silent: {', '.join(gaps[:MOST_TOLD])}{more}")
 
 
-def stated_seconds(container: av.container.InputContainer, picture: av.VideoStream | None) -> Fraction:
+def stated_seconds(container: av.container.InputContainer, picture: av.VideoStream | None) -> float:
     """The length in a file's header, in seconds (of AVI, the picture's); 0 where its form knows none."""
     if container.format.name == "avi" and picture is not None:  # whose length libavformat guesses where it is cut
-        return Fraction(picture.frames) / picture.average_rate if picture.average_rate else Fraction(0)
+        return float(picture.frames / picture.average_rate) if picture.average_rate else 0.0
     if container.format.name.partition(",")[0] not in STATING or not container.duration:
-        return Fraction(0)
+        return 0.0
     # Matroska's is the moment of the end.
     begin = max(0, container.start_time or 0) if container.format.name.startswith("matroska") else 0
-    return Fraction(container.duration - begin, 1_000_000)
+    return (container.duration - begin) / 1_000_000
 
 
-def tell_shorter(name: str, stated: Fraction, there: Fraction) -> None:
+def tell_shorter(name: str, stated: float, there: float) -> None:
     """Notes that a file holds fewer seconds than its header states."""
     if stated - there > MISSING:
-        note(f"{name}: its header states {float(stated):.2f} s, and {float(there):.2f} s are there: it is cut short, "
+        note(f"{name}: its header states {stated:.2f} s, and {there:.2f} s are there: it is cut short, "
              "or the header is wrong")  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def native_sound(
     length = max(int(start) + len(block) for start, block in zip(starts, blocks, strict=True))
     if course.exact_end and course.last is not None:
         # Decoders give whole blocks; where the last packet is shorter, the sound ends within it.
-        excess = length - round((course.last - begin) * rate)
+        excess = length - round((course.last - float(begin)) * rate)
         length -= excess if 0 < excess <= 2 * max(map(len, blocks[-2:])) else 0
     if length <= 0:
         raise UserError(f"{name}: none of its sound lies within the time of its picture")

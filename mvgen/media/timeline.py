@@ -19,7 +19,6 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
@@ -31,13 +30,15 @@ from mvgen.media.container import Stream, explain, kind_of, open_media, picture_
 from mvgen.media.missing import stated_seconds, tell_cut_riff, tell_gaps, tell_shorter, tell_unread
 from mvgen.media.notes import note
 
-FALL = Fraction(1, 2)
+FALL = 0.5
 """Seconds: smaller steps back are reordering and rounding."""
-LEAP = Fraction(10)
+LEAP = 10.0
 """Seconds: smaller leaps are gaps, in which nothing was recorded though time went on (ffmpeg draws the line there)."""
-ALIKE = Fraction(1)
+ALIKE = 1.0
 """Seconds by which the steps of picture and sound at one seam may differ: their last packets end at different times."""
-FINE = Fraction(1, 8000)
+TINY = 1e-6
+"""Seconds: less than any container's tick, more than what floats lose."""
+FINE = 1 / 8000
 """Seconds: where a container's clock ticks no coarser, the length it gives the last packet of a sound is exact."""
 
 
@@ -46,9 +47,9 @@ class Packet:
     """A packet of a stream, in seconds: its place in the file, when it is decoded, presented, and how long it lasts."""
 
     place: int
-    decoded: Fraction
-    presented: Fraction
-    seconds: Fraction
+    decoded: float
+    presented: float
+    seconds: float
 
 
 @dataclass
@@ -67,20 +68,20 @@ class Course:
 
     kind: str = ""
     ordinals: list[int] = field(default_factory=lambda: [0])
-    shifts: list[Fraction] = field(default_factory=lambda: [Fraction(0)])
-    floors: list[Fraction | None] = field(default_factory=lambda: [None])
-    first: Fraction | None = None
-    last: Fraction | None = None
-    step: Fraction = Fraction(0)
+    shifts: list[float] = field(default_factory=lambda: [0.0])
+    floors: list[float | None] = field(default_factory=lambda: [None])
+    first: float | None = None
+    last: float | None = None
+    step: float = 0.0
     packets: int = 0
     exact_end: bool = False
 
     @property
-    def seconds(self) -> Fraction:
+    def seconds(self) -> float:
         """From the first packet's beginning to the last one's end."""
-        return Fraction(0) if self.first is None or self.last is None else self.last - self.first
+        return 0.0 if self.first is None or self.last is None else self.last - self.first
 
-    def shift(self, ordinal: int, presented: Fraction) -> Fraction:
+    def shift(self, ordinal: int, presented: float) -> float:
         """By how many seconds the stamps of packet ``ordinal`` are moved."""
         number = bisect_right(self.ordinals, ordinal) - 1
         while number and (floor := self.floors[number]) is not None and presented < floor:
@@ -95,11 +96,11 @@ class Timeline:
     courses: dict[int, Course]
 
     @property
-    def seconds(self) -> Fraction:
+    def seconds(self) -> float:
         """From the first packet's beginning to the last one's end, whichever stream they are of."""
         first = [course.first for course in self.courses.values() if course.first is not None]
         last = [course.last for course in self.courses.values() if course.last is not None]
-        return max(last) - min(first) if first and last else Fraction(0)
+        return max(last) - min(first) if first and last else 0.0
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ class _Seam:
     stream: int
     ordinal: int
     place: int
-    step: Fraction
-    moment: Fraction
+    step: float
+    moment: float
 
 
 def timeline_of(path: str | os.PathLike[str]) -> Timeline:
@@ -147,7 +148,7 @@ def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
         timeline = Timeline(courses)
         if sound is not None:
             course = courses[sound.index]
-            tell_gaps(name, _stretches(packets[sound.index], course), courses[streams[0].index].first or Fraction(0))
+            tell_gaps(name, _stretches(packets[sound.index], course), courses[streams[0].index].first or 0.0)
         if not any(seams.values()):
             avi = container.format.name == "avi" and picture is not None
             there = courses[picture.index].seconds if avi and picture is not None else timeline.seconds
@@ -167,7 +168,7 @@ def _tell(name: str, courses: dict[int, Course], seams: dict[int, list[_Seam]]) 
              "before")  # fmt: skip
 
 
-def _stretches(packets: list[Packet], course: Course) -> Iterator[tuple[Fraction, Fraction]]:
+def _stretches(packets: list[Packet], course: Course) -> Iterator[tuple[float, float]]:
     """Begin and end of each packet on the timeline."""
     for ordinal, packet in enumerate(packets):
         if packet.seconds >= 0:
@@ -192,11 +193,11 @@ def stamped(
 
 
 def _measured(place: int, packet: av.Packet) -> Packet:
-    tick = packet.time_base or Fraction(0)
+    tick = float(packet.time_base or 0)
     presented = packet.pts if packet.pts is not None else packet.dts
     decoded = packet.dts if packet.dts is not None else packet.pts
     if presented is None or decoded is None or packet.is_discard:  # no stamp, or hidden: no seams, no span
-        return Packet(place, Fraction(-1), Fraction(-1), Fraction(-1))
+        return Packet(place, -1.0, -1.0, -1.0)
     return Packet(place, decoded * tick, presented * tick, max(0, packet.duration or 0) * tick)
 
 
@@ -206,7 +207,7 @@ def _with_lengths(packets: list[Packet]) -> list[Packet]:
     if all(packet.seconds for packet in stamped):
         return packets
     apart = sorted(b.decoded - a.decoded for a, b in pairwise(stamped) if b.decoded > a.decoded)
-    usual = apart[len(apart) // 2] if apart else Fraction(0)
+    usual = apart[len(apart) // 2] if apart else 0.0
     return [packet if packet.seconds else replace(packet, seconds=usual) for packet in packets]
 
 
@@ -230,7 +231,7 @@ def _seams(packets: dict[int, list[Packet]]) -> dict[int, list[_Seam]]:
 def _steps(number: int, packets: list[Packet]) -> Iterator[_Seam]:
     """Where the decoding times of a stream fall back, or its presentation times leap past all before."""
     before: Packet | None = None
-    latest = Fraction(0)  # end of what is presented last, since the last fall
+    latest = 0.0  # end of what is presented last, since the last fall
     for ordinal, packet in enumerate(packets):
         if packet.seconds < 0:
             continue
@@ -240,7 +241,7 @@ def _steps(number: int, packets: list[Packet]) -> Iterator[_Seam]:
         elif packet.decoded - before.decoded < -FALL:
             # Stamps below 0 are what a decoder needs to begin, and lie before the part's own beginning.
             expected = before.decoded + before.seconds
-            yield _Seam(number, ordinal, packet.place, max(packet.decoded, Fraction(0)) - expected, expected)
+            yield _Seam(number, ordinal, packet.place, max(packet.decoded, 0.0) - expected, expected)
             latest = end
         elif packet.presented - latest > LEAP:
             yield _Seam(number, ordinal, packet.place, packet.presented - latest, latest)
@@ -259,16 +260,16 @@ def _course(packets: list[Packet], seams: list[_Seam], stream: Stream) -> Course
     for seam in seams:
         course.ordinals.append(seam.ordinal)
         course.shifts.append(course.shifts[-1] - seam.step)
-        course.floors.append(packets[seam.ordinal].presented if seam.step > 0 else None)
+        course.floors.append(packets[seam.ordinal].presented - TINY if seam.step > 0 else None)
     lengths = sorted(packet.seconds for packet in packets if packet.seconds > 0)
-    course.step = lengths[len(lengths) // 2] if lengths else Fraction(0)
+    course.step = lengths[len(lengths) // 2] if lengths else 0.0
     for begin, end in _stretches(packets, course):
         course.first = begin if course.first is None else min(course.first, begin)
         course.last = end if course.last is None else max(course.last, end)
     return course
 
 
-def span(path: str | os.PathLike[str], kind: str = "") -> Fraction:
+def span(path: str | os.PathLike[str], kind: str = "") -> float:
     """Seconds from the first moment to the last that the packets of a file hold, whatever its headers state.
 
     Args:
