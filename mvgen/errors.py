@@ -22,13 +22,13 @@ def in_range(name: str, value: float, low: float, high: float) -> None:
         name: of the option or field.
     """
     if not low <= value <= high:
-        raise UserError(f"{name} is {value}; it must be a number from {low:g} to {high:g}")
+        raise UserError(f"{name} {value}: it must be a number from {low:g} to {high:g}")
 
 
 def seed_in_range(name: str, seed: int) -> None:
     """Raises ``UserError`` where a seed is none."""
     if not 0 <= seed <= LAST_SEED:
-        raise UserError(f"{name} is {seed}; it must be a whole number from 0 to {LAST_SEED}")
+        raise UserError(f"{name} {seed}: it must be a whole number from 0 to {LAST_SEED}")
 
 
 def finite_fields(fields: Mapping[str, Any], name: str = "config") -> None:

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     in_range("--shifts", arguments.shifts, 1, 10_000)
     seed_in_range("--seed", arguments.seed)
     if not 0 < arguments.seconds <= 3600:
-        raise UserError(f"--seconds is {arguments.seconds}; it must be a number above 0 and at most 3600")
+        raise UserError(f"--seconds {arguments.seconds}: it must be a number above 0 and at most 3600")
     out = Path(arguments.json) if arguments.json else None
     if out:
         check_output("--json", out, inputs=[arguments.video or "", *Path(arguments.prove or ".").glob("*")])

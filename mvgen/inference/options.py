@@ -92,7 +92,7 @@ def sampling_of(arguments: argparse.Namespace) -> Sampling:
     in_range("--temperature", arguments.temperature, 0, MOST_TEMPERATURE)
     in_range("--top-k", arguments.top_k, 0, 2**31 - 1)
     if not 0 < arguments.top_p <= 1:
-        raise UserError(f"--top-p is {arguments.top_p}; it must be a number above 0 and at most 1")
+        raise UserError(f"--top-p {arguments.top_p}: it must be a number above 0 and at most 1")
     in_range("--guidance", arguments.guidance, 0, MOST_GUIDANCE)
     text_guidance = getattr(arguments, "text_guidance", Sampling.text_guidance)  # `records` reads no text
     in_range("--text-guidance", text_guidance, 0, MOST_GUIDANCE)
