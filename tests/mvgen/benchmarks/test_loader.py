@@ -47,5 +47,5 @@ def test_damage_is_met_while_measuring(tmp_path):
 def test_bad_input_is_one_line():
     with pytest.raises(UserError, match="more than 0"):
         bench.command(["data", "--seconds", "0"])
-    with pytest.raises(UserError, match="its folder does not exist"):
+    with pytest.raises(UserError, match="does not exist"):
         bench.command(["data", "--json", os.path.join("nowhere", "x.json")])

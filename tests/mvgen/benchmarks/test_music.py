@@ -61,7 +61,7 @@ def test_both_engines_are_measured_on_the_same_music(
     [
         (["music", "--batches", "1,x"], "--batches 1,x"),
         (["music", "--seconds", "0"], "--seconds lies between"),
-        (["music", "--json", "nowhere/x.json"], "its folder does not exist"),
+        (["music", "--json", "nowhere/x.json"], "nowhere does not exist"),
     ],
 )
 def test_bad_input_is_one_line(words: list[str], said: str) -> None:
