@@ -33,7 +33,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), shapes)
     checkpoint.write_description(folder, config, {"spec": SPEC.to_json(), "made_by": {"codec": "encodec_tiny"}})
     saved = checkpoint.Checkpoints(folder)
-    saved.save(3, TrainState(jnp.int32(3), jnp.int32(0), params, jax.tree.map(lambda x: 2 * x, params), ()), {})
+    saved.save(3, TrainState(jnp.int32(3), params, jax.tree.map(lambda x: 2 * x, params), ()), {})
     saved.close()
     return folder
 
@@ -118,7 +118,7 @@ def musicgen_like(folder: Path, start: str, text_width: int = 0) -> Path:
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape) * 0.3, x.dtype), shapes)
     checkpoint.write_description(folder, config, {"spec": SPEC.to_json()})
     saved = checkpoint.Checkpoints(folder)
-    saved.save(1, TrainState(jnp.int32(1), jnp.int32(0), params, params, ()), {})
+    saved.save(1, TrainState(jnp.int32(1), params, params, ()), {})
     saved.close()
     return folder
 

@@ -25,12 +25,9 @@ ONE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 def state_of(params: dict, factor: float = 1.0) -> TrainState:
     """A state like a run's, with momenta that differ from the parameters."""
     optimizer = step.make_optimizer(tiny(""))
-    moments = {
-        part: optimizer.update(jax.tree.map(jnp.ones_like, values), optimizer.init(values), values)[1]
-        for part, values in params.items()
-    }
+    moments = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)[1]
     ema = jax.tree.map(lambda x: factor * x + 0.5, params)
-    return TrainState(jnp.int32(5), jnp.int32(1), params, ema, moments)
+    return TrainState(jnp.int32(5), params, ema, moments)
 
 
 def like(state: TrainState) -> TrainState:
@@ -101,7 +98,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = structure.unflatten([jnp.full(x.shape, i, x.dtype) for i, x in enumerate(leaves)])
     checkpoint.write_description(folder, config, DESCRIPTION)
     saved = checkpoint.Checkpoints(folder)
-    saved.save(7, TrainState(jnp.int32(7), jnp.int32(0), params, jax.tree.map(lambda x: -x, params), ()), {})
+    saved.save(7, TrainState(jnp.int32(7), params, jax.tree.map(lambda x: -x, params), ()), {})
     saved.close()
     return folder
 
