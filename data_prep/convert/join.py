@@ -8,9 +8,10 @@ from pathlib import Path
 
 import ffmpeg
 import imageio_ffmpeg
+import numpy as np
 
 from mvgen.errors import UserError
-from mvgen.media import probe
+from mvgen.media import native_sound, probe
 from mvgen.media.container import OPEN_OPTIONS
 
 SECONDS_ALLOWED = 600.0
@@ -30,12 +31,24 @@ def join(picture: Path, sound: Path, target: Path) -> None:
             raise UserError(f"{path}: no such file")
     if not probe(picture).has_picture:
         raise UserError(f"{picture} has no picture")
-    if not probe(sound).has_sound:
+    info = probe(sound)
+    if not info.has_sound:
         raise UserError(f"{sound} has no sound")
-    inputs = [ffmpeg.input("file:" + os.path.abspath(path), **OPEN_OPTIONS) for path in (picture, sound)]
+    raw = target.with_name(f"{target.name}.sound")
+    try:
+        _join(picture, sound, raw, 1 if info.channels == 1 else 2, target)
+    finally:
+        raw.unlink(missing_ok=True)
+
+
+def _join(picture: Path, sound: Path, raw: Path, channels: int, target: Path) -> None:
+    # Read as all sound is, so that what ffmpeg would read otherwise (joined recordings, jitter) is whole.
+    sides = [native_sound(sound, side=side) for side in ((None,) if channels == 1 else (0, 1))]
+    with open(raw, "wb") as file:
+        file.write(np.stack([side for side, _ in sides], axis=1).astype("<f4").tobytes())
     output = ffmpeg.output(
-        inputs[0]["V:0"],  # not cover art
-        inputs[1]["a:0"],
+        ffmpeg.input("file:" + os.path.abspath(picture), **OPEN_OPTIONS)["V:0"],  # not cover art
+        ffmpeg.input("file:" + os.path.abspath(raw), format="f32le", ar=sides[0][1], ac=channels)["a:0"],
         os.path.abspath(target),
         **{
             "c:v": "copy",

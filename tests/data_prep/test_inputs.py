@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from data_prep.convert.command import BASE_CONFIG, convert, load_config
+from data_prep.convert.join import join
 from mvgen.data.records import RecordSource
 from mvgen.errors import UserError
 from mvgen.media import read_picture, read_sound
-from tests.mvgen.media.flashes import beeps_in, flashes_in
+from tests.mvgen.media.ffmpeg import ffmpeg
+from tests.mvgen.media.flashes import beeps_in, constant_times, flashes_in, write_flashes
 from tests.mvgen.media.made import DAMAGED, MADE, MOMENTS, MOMENTS_OF, SECONDS
 
 SETTINGS = {"frame_size": (16, 16), "flow_size": (8, 8), "keep_standardised": True, "test_percent": 0.0}
@@ -62,3 +64,15 @@ def test_what_was_wrong_stands_in_the_manifest(converted):
 def test_numbers_of_the_config_are_finite(field, value):
     with pytest.raises(UserError, match=field):
         load_config(str(BASE_CONFIG), [(field, value)])
+
+
+def test_a_sound_of_its_own_is_read_like_any_other(tmp_path):
+    """Two recordings in one Ogg file, as the sound of a video: both are heard, where they are."""
+    write_flashes(tmp_path / "a.mkv", constant_times(25, 4), codec="pcm_s16le")
+    ffmpeg("-i", tmp_path / "a.mkv", "-t", 2, "-vn", "-c:a", "libvorbis", tmp_path / "part.ogg")
+    (tmp_path / "a.ogg").write_bytes((tmp_path / "part.ogg").read_bytes() * 2)
+    join(tmp_path / "a.mkv", tmp_path / "a.ogg", tmp_path / "joined.mov")
+    sound = read_sound(tmp_path / "joined.mov", 32_000)
+    np.testing.assert_allclose(beeps_in(sound, 32_000), [1, 3], atol=0.02)
+    assert len(read_picture(tmp_path / "joined.mov", (16, 16))) == 100
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv", "a.ogg", "joined.mov", "part.ogg"]
