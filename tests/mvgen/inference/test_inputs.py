@@ -1,53 +1,98 @@
-"""Files as people have them, as a model is given them: as many frames and tokens as there are, at any start."""
+"""Films as a model wants to see them: flow and embeddings as those of its records, or one clear line."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import Dinov2Config, Dinov2Model
 
-from mvgen.data.loader import window_frames
+from data_prep.extract.cache import Cache
+from data_prep.extract.semantic import SemanticExtractor, encoder_hash
+from mvgen import generate
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
-from mvgen.inference.inputs import FilmReader, load_codec, read_first_image, read_tokens
-from mvgen.media.notes import collected
+from mvgen.inference.inputs import FilmReader
+from mvgen.media import read_picture_and_flow, read_sound, write_video
 from mvgen.training.checkpoint import load_model
-from tests.mvgen.media.flashes import flashes_in
-from tests.mvgen.media.made import DAMAGED, MADE, MOMENTS, MOMENTS_OF, SECONDS
-from tests.mvgen.media.tiled_heic import tiled
 from tests.mvgen.synthetic import preset, write_checkpoint
 
 SPEC = RecordSpec(codebooks=4, codebook_size=512, frame_size=(16, 16), flow_size=(4, 4), codec="encodec_tiny")
+SEEING = dataclasses.replace(SPEC, semantic_dim=8)
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory):
-    checkpoint = str(write_checkpoint(tmp_path_factory.mktemp("run"), preset("debug", ""), SPEC))
-    return FilmReader(checkpoint, load_model(checkpoint)[0].config)
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """0.84 s in which a square moves."""
+    frames = np.random.default_rng(0).integers(0, 40, (1, 48, 64, 3), np.uint8).repeat(21, axis=0)
+    for number in range(21):
+        frames[number, 10:20, 2 * number : 2 * number + 10] = 200
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    write_video(path, frames, None, 44100)
+    return path
 
 
 @pytest.fixture(scope="module")
-def codec():
-    return load_codec(SPEC)
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two encoders of one architecture with weights of their own."""
+    folders = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
+    config = Dinov2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=14, mlp_ratio=1)
+    for seed, folder in enumerate(folders):
+        torch.manual_seed(seed)
+        Dinov2Model(config).save_pretrained(folder)
+    return folders
 
 
-@pytest.mark.parametrize("name", MADE)
-def test_film_and_tokens_of_every_kind(reader, codec, tmp_path, name):
-    MADE[name](tmp_path / name)
-    with collected() as notes:
-        film = reader.read(str(tmp_path / name))
-        tokens = read_tokens(str(tmp_path / name), codec)
-    assert len(film["frames"]) == 25 * SECONDS and tokens.shape == (1, 50 * SECONDS, 4)
-    np.testing.assert_allclose(flashes_in(film["frames"]), MOMENTS_OF.get(name, MOMENTS), atol=0.02)
-    assert bool(notes) == (name in DAMAGED) and len(notes) < 2
+def test_embeddings_are_those_that_records_would_hold(film: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:
+    one, other = (str(folder) for folder in encoders)
+    checkpoint = str(
+        write_checkpoint(tmp_path / "run", preset("debug", ""), SEEING, semantic=one, semantic_sha256=encoder_hash(one))
+    )
+    config = load_model(checkpoint)[0].config
+    seen = FilmReader(checkpoint, config).read(str(film))
+    recorded = SemanticExtractor(one, SEEING.frame_size).extract(film, "content", Cache(tmp_path / "cache"))
+    assert seen["semantic"].shape == (21, 8)
+    np.testing.assert_array_equal(seen["semantic"], recorded)
+    with pytest.raises(UserError, match="has other weights"):
+        FilmReader(checkpoint, config, other)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for file in encoders[0].iterdir():
+        (moved / file.name).write_bytes(file.read_bytes())
+    np.testing.assert_array_equal(FilmReader(checkpoint, config, str(moved)).read(str(film))["semantic"], recorded)
+    # Through the command, to the end.
+    words = ["music", "--checkpoint", checkpoint, "--video", str(film), "--semantic", str(moved)]
+    generate.main([*words, "--out", str(tmp_path / "music.wav")])
+    assert len(read_sound(tmp_path / "music.wav", 32000)) == 21 * 1280
 
 
-def test_the_first_image_of_a_phones_picture(tmp_path):
-    picture = np.zeros((128, 128, 3), np.uint8)
-    picture[64:] = 200
-    (tmp_path / "a.heic").write_bytes(tiled(picture, 64))
-    found = read_first_image(str(tmp_path / "a.heic"), (16, 16))
-    assert found[:6].max() < 30 and found[10:].min() > 170
+def test_an_encoder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    for number, (settings, said) in enumerate(
+        (({"semantic": gone, "semantic_sha256": "0"}, "gone.*--semantic DIR"), ({}, "do not say of what"))
+    ):
+        checkpoint = str(write_checkpoint(tmp_path / str(number), preset("debug", ""), SEEING, **settings))
+        with pytest.raises(UserError, match=said):
+            FilmReader(checkpoint, load_model(checkpoint)[0].config)
 
 
-@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 0, -1, 0.41])
-def test_windows_are_whole_frames(seconds):
-    with pytest.raises(UserError, match="config.data.window_seconds is"):
-        window_frames(seconds)
+def test_flow_is_made_as_for_the_records(film: Path, tmp_path: Path) -> None:
+    read = {}
+    for method in ("dis", "farneback"):
+        checkpoint = str(write_checkpoint(tmp_path / method, preset("debug", ""), SPEC, flow_method=method))
+        read[method] = FilmReader(checkpoint, load_model(checkpoint)[0].config).read(str(film))["flow"]
+        np.testing.assert_array_equal(read[method], read_picture_and_flow(film, (16, 16), (4, 4), method)[1])
+    assert not np.array_equal(read["dis"], read["farneback"])
+    checkpoint = str(write_checkpoint(tmp_path / "raft", preset("debug", ""), SPEC, flow_method="raft"))
+    with pytest.raises(UserError, match="'raft'.*use records"):
+        FilmReader(checkpoint, load_model(checkpoint)[0].config)
+
+
+def test_a_model_without_flow_reads_frames_alone(film: Path, tmp_path: Path) -> None:
+    config = preset("debug", "")
+    config.model.use_flow = False
+    checkpoint = str(write_checkpoint(tmp_path, config, SPEC, flow_method="raft"))
+    assert set(FilmReader(checkpoint, load_model(checkpoint)[0].config).read(str(film))) == {"frames"}
