@@ -145,19 +145,19 @@ def test_a_stopped_ablation_goes_on_and_writes_its_page(quick: list[str], tmp_pa
     )
     page = tmp_path / "page.md"
     words = ["--data", str(records), "--out", str(tmp_path / "out"), "--page", str(page), "--config", str(config)]
-    words += ["--steps", "10", "--only", "base", "no-flow", "no-matching", "rotary"]
+    words += ["--steps", "10", "--only", "base", "no-flow", "no-shifts", "rotary"]
     assert ablate.main(words) == loop.STOPPED_BY_SIGNAL
-    assert quick == ["base-0", "rotary-0", "no-matching-0"]  # the third was stopped
-    (tmp_path / "out" / "runs" / "no-matching-0" / "metrics.jsonl").unlink()
-    (tmp_path / "out" / "runs" / "no-matching-0").rmdir()
+    assert quick == ["base-0", "rotary-0", "no-shifts-0"]  # the third was stopped
+    (tmp_path / "out" / "runs" / "no-shifts-0" / "metrics.jsonl").unlink()
+    (tmp_path / "out" / "runs" / "no-shifts-0").rmdir()
     written = page.read_text()
     assert "| **base** | - | - | - | 0.50 | 0.75 |  |  | 1 | 1.0 |" in written
     assert "| *chance* | - | - | - | 0.25 | 0.12 | | | | |" in written
     waiting = written.split("**Not tried so far**: ")[1]
-    assert "no-matching (" in waiting and "rotary (" not in waiting and BEGIN in written and END in written
+    assert "no-shifts (" in waiting and "rotary (" not in waiting and BEGIN in written and END in written
     page.write_text(written.replace("alike.\n", "alike.\n\nWhat I think of it.\n") + "The end.\n")
     assert ablate.main([*words, "--seeds", "0", "1"]) == 0
-    assert quick[3:] == ["no-matching-0", "no-flow-0", "base-1", "rotary-1", "no-matching-1", "no-flow-1"]
+    assert quick[3:] == ["no-shifts-0", "no-flow-0", "base-1", "rotary-1", "no-shifts-1", "no-flow-1"]
     written = page.read_text()
     assert "What I think of it." in written and written.endswith("The end.\n")
     assert "0.75 (0.75 .. 0.75)" in written and "8 trainings" in written
