@@ -49,9 +49,9 @@ lint: setup ## ruff, mypy, and import-linter: style, types, and which way import
 	@$(BIN)/lint-imports --no-logo
 
 test: lint ## lint, then all tests but the slow ones
-	@$(BIN)/python -m pytest -x -q -n auto --dist loadfile --durations=15 -m "not slow"
+	@$(BIN)/python -m pytest -x -q -n auto --dist loadfile --no-loadscope-reorder --durations=15 -m "not slow"
 
-test-slow: setup ## the tests that take minutes each: the demo script
+test-slow: setup ## the tests that take minutes each: the demo script, clips learned by heart
 	@$(BIN)/python -m pytest -q -m slow --durations=5
 
 fuzz: setup ## generation and conversion from hundreds of mutated files (about an hour)

@@ -3,12 +3,30 @@
 import os
 import tempfile
 
+import pytest
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of a test's time is XLA's compiler at work on programs that run once; unoptimised they are the same programs.
 # Subprocesses inherit both.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # librosa's compiled functions are cached beside librosa, and two processes that write that cache at the same time leave
 # one that crashes every later reader (numba 0.68): each test process has a cache of its own.
-os.environ.setdefault("NUMBA_CACHE_DIR", tempfile.mkdtemp(prefix="numba-"))
+os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="numba-")
 # Nothing of the user's own cache is read or written by a test; programs that several tests share are compiled once.
 os.environ.setdefault("XDG_CACHE_HOME", tempfile.mkdtemp(prefix="mvgen-cache-"))
+
+LONG = (
+    "training/test_sharding.py", "training/test_loop.py", "training/test_golden.py", "training/test_init_from.py",
+    "training/test_losses.py", "evaluation/test_folders.py", "data_prep/test_faults.py", "data_prep/test_bad_input.py",
+)  # fmt: skip
+"""Files of few tests that take long: begun first, so that no core waits for the other at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests of long files first; all else stays in its order."""
+
+    def place(item: pytest.Item) -> int:
+        file = item.path.as_posix()
+        return next((number for number, name in enumerate(LONG) if file.endswith(name)), len(LONG))
+
+    items.sort(key=place)

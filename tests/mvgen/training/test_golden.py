@@ -68,6 +68,7 @@ def test_the_first_step_is_what_it_was() -> None:
         pytest.fail(f"{told}\n\n{CHANGED}")
 
 
+@pytest.mark.slow
 def test_a_few_clips_are_learned_by_heart(tmp_path: Path) -> None:
     """Both ways: the music of a clip is played to the token, and its frames are painted nearer than the mean."""
     config = tiny("")
