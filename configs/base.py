@@ -147,6 +147,7 @@ def get_config() -> ConfigDict:
     config.mesh.data = -1  # devices along the batch; -1: all that are left
     config.mesh.fsdp = 1  # devices over which parameters are split
     config.mesh.tensor = 1  # devices over which heads and hidden units are split
+    config.mesh.context = 1  # devices over which long sequences are split inside attention
 
     config.lock()
     return config

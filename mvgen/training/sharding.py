@@ -1,8 +1,10 @@
 """Where every array lives: a mesh of devices, and one table that says how each parameter is split over it.
 
-The mesh has three axes, each of which may be one device long: ``data`` splits the batch; ``fsdp`` splits the batch too,
-and the parameters with it (each device keeps a share and gathers the rest when needed); ``tensor`` splits heads and
-hidden units (Megatron's way: the first matrix of a pair by its outputs, the second by its inputs).
+The mesh has four axes, each of which may be one device long: ``data`` splits the batch; ``fsdp`` splits the batch too,
+and the parameters with it (each device keeps a share and gathers the rest when needed); ``context`` splits long
+sequences inside attention (:mod:`mvgen.models.context`); ``tensor`` splits heads and hidden units (Megatron's way: the
+first matrix of a pair by its outputs, the second by its inputs). With all but ``data`` at 1 it is plain data
+parallelism, what ``pmap`` did.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mvgen.errors import UserError
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "context", "tensor")
+"""From the outside in: neighbours along ``tensor`` speak most with each other."""
 Arrays = dict[str, jax.Array]
 """A batch on the devices, or metrics."""
 BATCH = P(("data", "fsdp"))
@@ -50,26 +54,49 @@ MOMENTS = re.compile(r"/\d+/(mu|nu)/")
 """Between a part and its parameters stands Adam's name of a moment; moments lie where their parameters lie."""
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(
+    data: int = -1,
+    fsdp: int = 1,
+    tensor: int = 1,
+    context: int = 1,
+    *,
+    devices: Sequence[jax.Device] | None = None,
+    slices: int = 1,
+) -> Mesh:
     """A mesh with the axes of ``AXES``.
 
     Args:
         data: devices along ``data``; -1 takes all that the other axes leave.
         fsdp: devices along ``fsdp``.
         tensor: devices along ``tensor``.
+        context: devices along ``context``.
         devices: by default all devices of all hosts.
+        slices: of so many pods, which speak with each other through the slower data-centre network; ``data`` alone
+            runs over them.
 
     Raises:
         UserError: the axes do not multiply to the number of devices.
     """
     count = jax.device_count() if devices is None else len(devices)
-    if min(fsdp, tensor) < 1 or (data < 1 and data != -1):
-        raise UserError(f"config.mesh is data {data}, fsdp {fsdp}, tensor {tensor}; sizes start at 1 (data may be -1)")
+    told = f"data {data}, fsdp {fsdp}, context {context}, tensor {tensor}"
+    if min(fsdp, tensor, context) < 1 or (data < 1 and data != -1):
+        raise UserError(f"config.mesh is {told}; sizes start at 1 (data may be -1)")
+    within = fsdp * context * tensor
     if data == -1:
-        data = max(1, count // (fsdp * tensor))
-    if data * fsdp * tensor != count:
-        raise UserError(f"config.mesh asks for {data} x {fsdp} x {tensor} devices, and there are {count}")
-    return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+        data = max(1, count // within)
+    if data * within != count:
+        works = "set config.mesh.data to -1" if count % within == 0 else f"fsdp x context x tensor must divide {count}"
+        raise UserError(
+            f"config.mesh asks for {data} x {fsdp} x {context} x {tensor} devices (data x fsdp x context x tensor), "
+            f"and there are {count}; {works}"
+        )
+    shape, types = (data, fsdp, context, tensor), (AxisType.Auto,) * 4
+    if slices == 1:
+        return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+    if data % slices:
+        raise UserError(f"config.mesh.data {data} does not divide among {slices} slices; make it a multiple of {slices}")
+    inner, outer = (data // slices, *shape[1:]), (slices, 1, 1, 1)
+    return Mesh(mesh_utils.create_hybrid_device_mesh(inner, outer, devices=devices), AXES, axis_types=types)
 
 
 def path_name(path: tuple[Any, ...]) -> str:
@@ -128,7 +155,10 @@ def check_batch(batch_size: int, mesh: Mesh) -> None:
     """Raises ``UserError`` when a batch does not divide among the devices that split it."""
     ways = mesh.shape["data"] * mesh.shape["fsdp"]
     if batch_size % ways:
-        raise UserError(f"config.data.batch_size {batch_size} does not divide among {ways} devices (data x fsdp)")
+        raise UserError(
+            f"config.data.batch_size {batch_size} does not divide among {ways} devices (data x fsdp); "
+            f"{max(ways, round(batch_size / ways) * ways)} would"
+        )
 
 
 def put_batch(batch: dict[str, np.ndarray], sharding: NamedSharding) -> Arrays:

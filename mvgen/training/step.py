@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, use_abstract_mesh
 
 from mvgen.data.records import RecordSpec
 from mvgen.models.attention_maps import Maps, attention_maps
@@ -19,6 +19,7 @@ from mvgen.models.config import MVGenConfig
 from mvgen.models.mvgen import MVGen
 from mvgen.training import sharding
 from mvgen.training.initialisation import read_codebooks, read_start, start_from_codebooks
+from mvgen.training.layers import LayerConfig, arranged
 from mvgen.training.losses import LossConfig, total_loss
 from mvgen.training.optimizer import average_step, learned_parts, make_optimizer, make_schedule
 
@@ -105,6 +106,10 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
     optimizer, schedule = make_optimizer(config), make_schedule(config)
     loss_config = LossConfig.from_config(config)
     learning = learned_parts(config)
+    run_layers = LayerConfig.from_config(config)
+
+    def model_of(params: Params) -> MVGen:
+        return arranged(nnx.merge(graphdef, params), run_layers)
 
     def made(weights: Params | None) -> TrainState:
         params = nnx.to_pure_dict(nnx.state(make_model(config, spec), nnx.Param))
@@ -121,7 +126,8 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         before = {part: state.params[part] for part in learning}
 
         def loss_of(learned: Params, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Metrics]:
-            return total_loss(nnx.merge(graphdef, {**frozen, **learned}), batch, key, loss_config)
+            with use_abstract_mesh(mesh.abstract_mesh):  # which models ask for, to split sequences and choose kernels
+                return total_loss(model_of({**frozen, **learned}), batch, key, loss_config)
 
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         (_, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(before, batch, key)
@@ -142,7 +148,8 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
 
     def evaluate(params: Params, batch: dict[str, jax.Array], number: jax.Array) -> Metrics:
         key = jax.random.fold_in(jax.random.key(config.seed), number)
-        return total_loss(nnx.merge(graphdef, params), batch, key, loss_config, train=False)[1]
+        with use_abstract_mesh(mesh.abstract_mesh):
+            return total_loss(model_of(params), batch, key, loss_config, train=False)[1]
 
     def attend(params: Params, batch: dict[str, jax.Array]) -> Maps:
         return attention_maps(nnx.merge(graphdef, params), batch)
