@@ -16,6 +16,7 @@ BOUNDS = {
     "data.batch_size": AT_LEAST_1,
     "data.workers": AT_LEAST_0,
     "data.threads": AT_LEAST_0,
+    "data.bad_records": AT_LEAST_0,
     "loss.align": AT_LEAST_0,
     "loss.music": AT_LEAST_0,
     "loss.prior": AT_LEAST_0,
@@ -34,6 +35,7 @@ BOUNDS = {
     "augment.shift": AT_LEAST_0,
     "augment.colour": AT_LEAST_0,
     "optimizer.learning_rate": AT_LEAST_0,
+    "optimizer.spike": AT_LEAST_0,
     "optimizer.decoder_rate": AT_LEAST_0,
     "optimizer.warmup_steps": AT_LEAST_0,
     "optimizer.weight_decay": AT_LEAST_0,
@@ -48,6 +50,7 @@ BOUNDS = {
     "train.eval_batches": AT_LEAST_1,
     "train.checkpoint_every": AT_LEAST_1,
     "train.keep_checkpoints": AT_LEAST_1,
+    "train.rollback_after": AT_LEAST_1,
 }
 """Smallest and largest value of each number, checked before a run; sizes in ``model`` are checked by the model."""
 
@@ -65,6 +68,7 @@ def get_config() -> ConfigDict:
     config.data.batch_size = 4  # examples a step, over all hosts
     config.data.workers = 0  # loader processes; 0 reads in the main process with threads
     config.data.threads = 4  # reading threads in each process
+    config.data.bad_records = 8  # so many damaged records are passed over and named; one more stops the run
 
     config.model = ConfigDict()
     config.model.dtype = "float32"  # computation: float32 or bfloat16; parameters stay float32
@@ -131,6 +135,7 @@ def get_config() -> ConfigDict:
     config.optimizer.b2 = 0.98
     config.optimizer.clip_norm = 1.0
     config.optimizer.final_fraction = 0.05  # cosine decay ends at this share of learning_rate
+    config.optimizer.spike = 0.0  # a step whose gradient is so many times longer than usual is left out; 0: none is
 
     config.train = ConfigDict()
     config.train.steps = 2250
@@ -141,6 +146,9 @@ def get_config() -> ConfigDict:
     config.train.eval_batches = 12
     config.train.checkpoint_every = 700  # steps
     config.train.keep_checkpoints = 2
+    config.train.rollback_after = 20  # so many steps left out in a row (not finite, spikes): back to the checkpoint
+    config.train.remat = "none"  # activations worked out again in the backward pass: none, or layers (all but inputs)
+    config.train.scan_layers = False  # towers and denoiser compile one layer and loop over it
     config.train.compilation_cache = ""  # folder of compiled programs; "": in the user's cache folder; "none": none
 
     config.mesh = ConfigDict()

@@ -23,6 +23,9 @@ from mvgen.files import preset
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Preset (base, longer, debug, ...) or configuration file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Working folder: checkpoints, metrics.jsonl, TensorBoard.")
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Ask jax for the other processes of this run (TPU VMs); Slurm and launch/ tell by themselves."
+)
 MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "Train, or print scores on held-out records.")
 
 
@@ -72,8 +75,9 @@ def command() -> int:
         return 0
     config, workdir, mode = parse_flags(sys.argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # libraries' own chatter
-    from mvgen.training import loop
+    from mvgen.training import distributed, loop
 
+    distributed.connect(DISTRIBUTED.value)
     if mode == "eval":
         from mvgen.evaluation.checkpoint import score_checkpoint
 

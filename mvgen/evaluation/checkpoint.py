@@ -13,7 +13,7 @@ from mvgen.data.records import RecordSource
 from mvgen.evaluation.metrics.retrieval import retrieval
 from mvgen.inference.batch import coordinates
 from mvgen.models.mvgen import MVGen
-from mvgen.training import loop
+from mvgen.training import held_out
 from mvgen.training.checkpoint import load_model
 
 BATCH = 16
@@ -29,14 +29,14 @@ def score_checkpoint(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
         workdir: of the run.
 
     Returns:
-        Losses by name and ``step`` (:func:`mvgen.training.loop.evaluate`, over ``train.eval_batches`` batches), and
+        Losses by name and ``step`` (:func:`mvgen.training.held_out.evaluate`, over ``train.eval_batches`` batches), and
         ``retrieval`` (:func:`mvgen.evaluation.metrics.retrieval.retrieval`, over all records of the split, each with
         its chance), ``window_seconds`` in it. Without ``retrieval`` where the run was not trained to align.
 
     Raises:
         UserError: no checkpoint, or records that it was not trained on.
     """
-    losses: dict[str, Any] = loop.evaluate(config, workdir)
+    losses: dict[str, Any] = held_out.evaluate(config, workdir)
     model, run, spec = load_model(workdir)
     if not run.loss.align:
         return losses

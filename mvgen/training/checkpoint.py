@@ -7,7 +7,11 @@ A working folder holds::
     WORKDIR/checkpoints/STEP/state     parameters, their average, optimizer state (Orbax)
     WORKDIR/checkpoints/STEP/data      position in the data and time spent (JSON)
 
+    WORKDIR/damaged/STEP               a checkpoint that could not be read and was set aside
+
 A checkpoint appears under its name only when it is whole; a run killed while it writes one goes on from the one before.
+Beside the position stands a checksum of every array: the storage library checks those of its own structures, and gives
+back most flipped bits of the arrays themselves without a word.
 """
 
 from __future__ import annotations
@@ -16,13 +20,17 @@ import copy
 import dataclasses
 import json
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from flax import nnx
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from mvgen.data.records import RecordSpec
@@ -37,6 +45,15 @@ from mvgen.training.step import Params, TrainState, abstract_model
 CONFIG_FILE = "config.json"
 RECORDS_FILE = "records.json"
 FOLDER = "checkpoints"
+ASIDE = "damaged"
+MOST_NAMED = 8
+"""Fields that one message names."""
+UNFINISHED = ".orbax-checkpoint-tmp"
+"""In the names of folders that Orbax has not finished."""
+CHECKSUMS = "checksums"
+"""Beside the position in a checkpoint's data; :func:`checksums`."""
+STORAGE_ERRORS = (OSError, ValueError, RuntimeError)
+"""What writing raises where the disk is full or gone: Orbax has the first, its C++ part the others."""
 
 
 def write_description(workdir: Path, config: ConfigDict, records: dict[str, Any]) -> None:
@@ -61,6 +78,10 @@ def read_description(workdir: Path) -> tuple[ConfigDict, dict[str, Any]]:
     return config.lock(), records
 
 
+class Damaged(UserError):
+    """A checkpoint whose files are not what was written."""
+
+
 class Checkpoints:
     """The checkpoints of one working folder.
 
@@ -72,9 +93,11 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: str | os.PathLike[str], keep: int = 1):
-        self.folder = Path(workdir).absolute() / FOLDER
+        self.workdir = Path(workdir).absolute()
+        self.folder = self.workdir / FOLDER
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
         self._manager = ocp.CheckpointManager(self.folder, item_names=("state", "data"), options=options)
+        self._writing: int | None = None
 
     def latest(self) -> int | None:
         """The newest whole checkpoint's step, or None."""
@@ -84,36 +107,135 @@ class Checkpoints:
         """Saves unless this step is saved already. ``position`` is what ``restore`` gives back (JSON).
 
         Writing goes on after this returns; both may be changed meanwhile.
+
+        Raises:
+            OSError, ValueError: as :meth:`trouble` gives them, where that is known before this returns.
         """
         if step in self._manager.all_steps():
             return
+        tree = _as_dict(state)
         # Orbax copies the arrays before it returns, but turns the position into text only when it writes.
-        position = copy.deepcopy(position)
-        items = ocp.args.Composite(state=ocp.args.StandardSave(_as_dict(state)), data=ocp.args.JsonSave(position))
-        self._manager.save(step, args=items)
+        position = {**copy.deepcopy(position), CHECKSUMS: checksums(tree)}
+        items = ocp.args.Composite(state=ocp.args.StandardSave(tree), data=ocp.args.JsonSave(position))
+        self._writing = step
+        try:
+            self._manager.save(step, args=items)
+        except STORAGE_ERRORS:
+            self._forget_unfinished()
+            raise
+
+    def trouble(self, wait: bool = False) -> str:
+        """Why the newest save failed; empty where it did not, is still being written (see ``wait``), or was told."""
+        if self._writing is None or not wait and self._manager.is_saving_in_progress():
+            return ""
+        try:
+            self._manager.wait_until_finished()
+        except STORAGE_ERRORS as error:
+            self._forget_unfinished()
+            return _first_line(error)
+        self._writing = None
+        return ""
+
+    def _forget_unfinished(self) -> None:
+        """Takes away what a failed save has left, which takes room that the next one needs."""
+        self._writing = None
+        if jax.process_index() == 0:
+            for path in self.folder.glob(f"*{UNFINISHED}*"):
+                shutil.rmtree(path, ignore_errors=True)
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
         """Restores a checkpoint into the shardings of ``abstract``, on whatever mesh it was made.
 
         Raises:
-            UserError: it does not hold what ``abstract`` describes (each mismatch is named) or cannot be read.
+            Damaged: it cannot be read, or holds something else than was saved.
+            UserError: it does not hold what ``abstract`` describes (each mismatch is named).
         """
         target = _as_dict(abstract)
         _check(self.folder / str(step) / "state", target)
         items = ocp.args.Composite(state=ocp.args.StandardRestore(target), data=ocp.args.JsonRestore())
         try:
             restored = self._manager.restore(step, args=items)
+        except MemoryError:
+            raise
         except Exception as error:  # damaged files raise whatever the storage library has
-            raise UserError(
-                f"the checkpoint {self.folder / str(step)} cannot be read ({_first_line(error)}); "
-                "remove it to go on from the one before"
-            ) from error
-        return TrainState(**restored.state), restored.data
+            if "RESOURCE_EXHAUSTED" in str(error):  # no memory for it: nothing is wrong with the files
+                raise
+            raise Damaged(f"the checkpoint {self.folder / str(step)} cannot be read ({_first_line(error)})") from error
+        position = dict(restored.data)
+        saved = position.pop(CHECKSUMS, None)  # older checkpoints have none
+        found = checksums(restored.state) if saved is not None else None
+        if found != saved:
+            names = [name for name in saved if saved[name] != found.get(name)]  # type: ignore[union-attr]
+            raise Damaged(
+                f"the checkpoint {self.folder / str(step)} is damaged: {len(names)} of its arrays are not what was saved, "
+                f"{names[0]} the first of them"
+            )
+        return TrainState(**restored.state), position
+
+    def restore_newest(self, abstract: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+        """Restores the newest checkpoint that can be read; ``None`` where there is none at all.
+
+        One that is damaged is named on stderr and set aside, and the one before it is tried.
+
+        Raises:
+            UserError: the newest does not fit (see :meth:`restore`), or all are damaged.
+        """
+        while (step := self.latest()) is not None:
+            try:
+                return self.restore(step, abstract)
+            except Damaged as error:
+                earlier = [other for other in self._manager.all_steps() if other < step]
+                if not earlier:
+                    raise UserError(f"{error}, and there is no earlier one; begin anew in another --workdir") from error
+                aside = self._set_aside(step)
+                print(f"warning: {error}; it is set aside as {aside}, step {max(earlier)} is taken", file=sys.stderr)
+        return None
+
+    def _set_aside(self, step: int) -> Path:
+        folder = self.workdir / ASIDE
+        aside = folder / str(step)
+        if jax.process_index() == 0:
+            folder.mkdir(exist_ok=True)
+            number = 1
+            while aside.exists():
+                number += 1
+                aside = folder / f"{step}-{number}"
+            (self.folder / str(step)).rename(aside)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"set aside {step}")
+        self._manager.reload()
+        return aside
 
     def close(self) -> None:
         """Waits until everything is written."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def checksums(tree: Any) -> dict[str, int]:
+    """Of each array by name the sum of its bytes as 32-bit words, modulo 2**64: the same on every mesh.
+
+    Every device's share is counted once; where there are several processes, they add up what they hold.
+    """
+
+    def words(leaf: Any) -> int:
+        total = 0
+        for shard in leaf.addressable_shards if isinstance(leaf, jax.Array) else ():
+            if shard.replica_id == 0:
+                data = np.asarray(jax.device_get(shard.data)).reshape(-1)
+                kind = {1: np.uint8, 2: np.uint16, 8: np.uint64}.get(data.itemsize, np.uint32)
+                total += int(data.view(kind).sum(dtype=np.uint64))
+        return total % 2**64
+
+    mine = {sharding.path_name(path): words(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    if jax.process_count() == 1:
+        return mine
+    # In two halves: arrays of 64 bits become 32 on the way through the devices.
+    halves = np.array([[value & 0xFFFFFFFF, value >> 32] for value in mine.values()], np.uint32)
+    with jax.transfer_guard("allow"):
+        every = multihost_utils.process_allgather(halves).astype(object)
+    totals = (every[..., 0] + every[..., 1] * 2**32).sum(axis=0) % 2**64
+    return {name: int(total) for name, total in zip(mine, totals, strict=True)}
 
 
 def saved_steps(workdir: Path) -> list[int]:
@@ -231,7 +353,7 @@ def check_same_model(workdir: Path, config: ConfigDict, records: dict[str, Any])
     """Refuses to go on with another model, other records or another seed than the folder's run began with.
 
     Raises:
-        UserError: names the first field that differs.
+        UserError: names the fields that differ, as they were and as they are.
     """
     before, records_before = read_description(workdir)
     pairs = [("config.seed", before.seed, config.seed)]
@@ -246,9 +368,10 @@ def check_same_model(workdir: Path, config: ConfigDict, records: dict[str, Any])
     pairs += [(f"config.model.{name}", old.get(name), new.get(name)) for name in sorted({*old, *new})]
     old, new = records_before["spec"], RecordSpec.from_json(records["spec"]).to_json()
     pairs += [(f"the records' {name}", old.get(name), new.get(name)) for name in sorted({*old, *new})]
-    for name, was, now in pairs:
-        if was != now:
-            raise UserError(f"{workdir} holds a run with {name} = {was!r}, now it is {now!r}; use another --workdir")
+    differ = [f"{name} = {was!r}, now it is {now!r}" for name, was, now in pairs if was != now]
+    if differ:
+        more = f"; and {len(differ) - MOST_NAMED} more" if len(differ) > MOST_NAMED else ""
+        raise UserError(f"{workdir} holds a run with {'; '.join(differ[:MOST_NAMED])}{more}; use another --workdir")
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:
@@ -271,7 +394,7 @@ def _check(folder: Path, target: dict[str, Any], partial: bool = False) -> None:
     try:
         held = ocp.PyTreeCheckpointHandler().metadata(epath.Path(folder)).tree
     except Exception as error:  # damaged files raise whatever the storage library has
-        raise UserError(f"{folder.parent} is not a readable checkpoint: {_first_line(error)}") from error
+        raise Damaged(f"{folder.parent} is not a readable checkpoint: {_first_line(error)}") from error
     found = _shapes({name: held[name] for name in target if name in held} if partial else held)
     wrong = _mismatches(found, _shapes(target))
     if wrong:

@@ -1,4 +1,4 @@
-"""The training loop: data in, steps, reports, evaluations, checkpoints; and the losses of a checkpoint.
+"""The training loop: data in, steps, reports, evaluations, checkpoints.
 
 A run is a function of its configuration and its records alone. Step ``n`` sees examples ``n * batch`` and following,
 and the randomness of key ``n``; so one that was stopped anyhow (SIGTERM, SIGKILL, power) and started again with the
@@ -7,58 +7,67 @@ same command ends with the same bits as one that was not.
 
 from __future__ import annotations
 
-import math
-import os
-import runpy
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
-from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from mvgen import clock
 from mvgen.data import loader
 from mvgen.data.camera import Reach
-from mvgen.data.records import RecordSource, RecordSpec
+from mvgen.data.records import RecordError, RecordSpec
 from mvgen.data.records import read_description as read_records
 from mvgen.errors import UserError
-from mvgen.files import locked, preset
-from mvgen.models.attention_maps import Maps
-from mvgen.training import sharding
+from mvgen.files import locked
+from mvgen.training import distributed, goodput, sharding
 from mvgen.training.checkpoint import (
     CONFIG_FILE,
+    STORAGE_ERRORS,
     Checkpoints,
     check_same_model,
-    find,
     is_run,
-    load_params,
     saved_steps,
     trained_params,
     write_description,
 )
-from mvgen.training.compilation import keep_compiled
+from mvgen.training.held_out import held_out_attention, held_out_losses
 from mvgen.training.logger import Progress
-from mvgen.training.optimizer import learned_parts
-from mvgen.training.step import Metrics, Params, Program, TrainState, build
+from mvgen.training.preparation import (
+    batches_of,
+    check_config,
+    compile_attention,
+    compile_evaluation,
+    compile_step,
+    open_windows,
+    prepare,
+)
+from mvgen.training.step import Params, Program, TrainState
 
 LOCK_FILE = "run.lock"
 """In the working folder while a run is at work there; the first host holds it."""
 STOPPED_BY_SIGNAL = 128 + signal.SIGTERM
 """Exit status of a run that SIGTERM stopped; its checkpoint is written."""
+MOST_ROLLBACKS = 3
+"""Returns to one and the same checkpoint, after which the run gives up."""
+NOT_SAVED, STOP = 1, 2
+"""What processes tell each other with each step: a checkpoint was not written, or stop now. The larger one holds."""
+WISH = "wish"
+"""The name of it among the step's metrics."""
 
 
 def train(config: ConfigDict, workdir: str | Path) -> int:
     """Trains to ``config.train.steps``, going on from the newest checkpoint in ``workdir`` if there is one.
+
+    Where this is one process of several and something goes wrong, it does not return: it ends at once
+    (:func:`mvgen.training.distributed.leave`).
 
     Returns:
         Exit status: 0 when the run is complete, ``STOPPED_BY_SIGNAL`` when SIGTERM ended it early.
@@ -67,6 +76,17 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         UserError: something in the configuration, the records or the working folder that the user can mend.
     """
     workdir = Path(workdir)
+    with ExitStack() as stack:
+        try:
+            return _train(config, workdir, stack)
+        except Exception as error:
+            if jax.process_count() > 1:  # before the rest is closed, which would wait for processes that may be gone
+                distributed.leave(error)
+            raise
+
+
+def _train(config: ConfigDict, workdir: Path, stack: ExitStack) -> int:
+    """Sets up a run and takes its steps; ``stack`` closes what it opens."""
     check_config(config)
     description = read_records(config.data.path)
     spec = RecordSpec.from_json(description["spec"])
@@ -79,81 +99,247 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
         check_same_model(workdir, config, description)
     # Before anything is written: weights that do not fit are an error of the command line.
     weights = None if saved_steps(workdir) else starting_params(config, program, spec)
-
-    with ExitStack() as stack:
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-            if leader:
-                # Two runs in one folder would overwrite each other's checkpoints and reports.
-                stack.enter_context(locked(workdir / LOCK_FILE, f"--workdir {workdir}", "name another --workdir"))
-                write_description(workdir, config, description)
-        except OSError as error:
-            raise UserError(f"cannot write to the --workdir {workdir}: {error.strerror}") from None
-        checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
-        stack.callback(checkpoints.close)
-        first = checkpoints.latest() or 0
-        if first >= config.train.steps:
-            print(f"{workdir} is complete: {first} of {config.train.steps} steps", file=sys.stderr)
-            return 0
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
         if leader:
-            _announce(program, windows, held_out, first, config)
-        stopped = stack.enter_context(_sigterm())
-        # Compiling takes long: the step's program beside that of the first state, the others when those are there, one
-        # after another beside the first steps. All at once they took three times the memory, and the first step waited
-        # for the last.
-        pool = ThreadPoolExecutor(1)
-        stack.callback(pool.shutdown, cancel_futures=True)
-        compiling = pool.submit(compile_step, config, program, windows)
-        state, position = start(program, checkpoints, len(windows), weights)
-        weights = None  # host memory
-        advance = compiling.result()
-        judge = pool.submit(compile_evaluation, config, program, held_out) if held_out else None
-        attend = pool.submit(compile_attention, config, program, held_out) if held_out else None
-        examples = batches_of(config, windows, position["next_example"])
-        stack.callback(examples.close)
-        progress = None
-        if leader:
-            progress = Progress(
-                workdir,
-                config.train.steps,
-                first_step=first,
-                seconds=position["seconds"],
-                batch_size=config.data.batch_size,
-                log_every=config.train.log_every,
-            )
-            stack.callback(progress.close)
-        # Every transfer in the loop is one that we wrote: one made by accident would cost each step dearly.
-        stack.enter_context(jax.transfer_guard("disallow"))
+            # Two runs in one folder would overwrite each other's checkpoints and reports.
+            stack.enter_context(locked(workdir / LOCK_FILE, f"--workdir {workdir}", "name another --workdir"))
+            write_description(workdir, config, description)
+    except OSError as error:
+        raise UserError(f"cannot write to the --workdir {workdir}: {error.strerror}") from None
+    spent = goodput.Goodput(workdir if leader else None)
+    checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
+    stack.callback(checkpoints.close)
+    newest = checkpoints.latest() or 0
+    if newest >= config.train.steps:
+        print(f"{workdir} is complete: {newest} of {config.train.steps} steps", file=sys.stderr)
+        return 0
+    if leader:
+        _announce(program, windows, held_out, newest, config)
+    # Compiling takes long: the step's program beside that of the first state, the others when those are there, one
+    # after another beside the first steps. All at once they took three times the memory, and the first step waited for
+    # the last.
+    pool = ThreadPoolExecutor(1)
+    stack.callback(pool.shutdown, cancel_futures=True)
+    compiling = pool.submit(compile_step, config, program, windows)
+    state, position = start(program, checkpoints, len(windows), weights)
+    weights = None  # host memory
+    spent.spent("init")
+    spent.write(int(state.step), "start")
+    run = _Run(config, workdir if leader else None, program, checkpoints, spent, state, position)
+    stack.callback(run.close)
+    run.advance = compiling.result()
+    spent.spent("compile")
+    if held_out is not None:
+        judge = pool.submit(compile_evaluation, config, program, held_out)
+        run.held_out = (held_out, judge, pool.submit(compile_attention, config, program, held_out))
+    run.examples = batches_of(config, windows, position["next_example"])
+    run.report_from(run.step)
+    # Until here SIGTERM ends the process at once: nothing is lost that was not on the disk.
+    stopped = stack.enter_context(_sigterm())
+    # Every transfer in the loop is one that we wrote: one made by accident would cost each step dearly.
+    with jax.transfer_guard("disallow"):
+        return run.to_the_end(stopped)
 
-        pending: tuple[int, sharding.Arrays] | None = None
-        for step in range(first + 1, config.train.steps + 1):
-            state, metrics = advance(state, sharding.put_batch(next(examples), program.batch_sharding))
-            # The numbers of the step before are fetched while this one runs, so that the device never waits for us.
-            _report(progress, pending)
-            pending = (step, metrics)
-            position["next_example"] += config.data.batch_size
-            last = _should_stop(stopped, step) or step == config.train.steps
-            due = judge is not None and (step % config.train.eval_every == 0 or step == config.train.steps)
-            if not (last or due or step % config.train.checkpoint_every == 0):
+
+class _Run:
+    """The steps of one start of a run: what they change, and what they tell."""
+
+    advance: Callable[..., tuple[TrainState, sharding.Arrays]]
+    """The compiled step."""
+    examples: loader.Batches
+    held_out: tuple[loader.Windows, Future[Any], Future[Any]] | None = None
+    """Held-out windows and the programs for them, where there are to be evaluations."""
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        workdir: Path | None,
+        program: Program,
+        checkpoints: Checkpoints,
+        spent: goodput.Goodput,
+        state: TrainState,
+        position: dict[str, Any],
+    ):
+        """``workdir``: where to report; ``None`` on all processes but the first."""
+        self.config, self.workdir, self.program = config, workdir, program
+        self.checkpoints, self.spent, self.state, self.position = checkpoints, spent, state, position
+        self.step = int(state.step)
+        self.pending: tuple[int, sharding.Arrays] | None = None
+        self.retry_at = 0  # the step after which a checkpoint that could not be written is tried again; 0: none
+        self.rollbacks: list[int] = []  # the steps that this start went back to
+        self.progress: Progress | None = None
+        self.wishes = distributed.Agreement(program.mesh) if jax.process_count() > 1 else None
+
+    def to_the_end(self, stopped: threading.Event) -> int:
+        """Takes all steps that are left, or those until SIGTERM; returns the exit status."""
+        train = self.config.train
+        last = False
+        while not last:
+            told = self.take_step(stopped)
+            if self.wishes:
+                agreed = told.get(WISH, 0)
+            else:
+                agreed = STOP if stopped.is_set() else NOT_SAVED if self.not_saved() else 0
+            if agreed == NOT_SAVED:
+                self.retry_at = self.step + train.log_every
+            last = agreed == STOP or self.step == train.steps
+            due = self.held_out is not None and (self.step % train.eval_every == 0 or self.step == train.steps)
+            save = last or self.step == self.retry_at or self.step % train.checkpoint_every == 0
+            if due or save:
+                told = self.tell()
+                if told.get(WISH) == NOT_SAVED:
+                    self.retry_at = self.step + train.log_every
+            left_out = int(told.get("skipped_in_row", 0))
+            if left_out >= train.get("rollback_after", left_out + 1) and agreed != STOP:
+                self.roll_back(left_out)
+                last = False
                 continue
-            _report(progress, pending)
-            pending = None
-            with progress.pause() if progress else nullcontext():
-                if due and judge is not None and held_out is not None:
-                    scores = held_out_losses(config, program, judge.result(), state.ema, held_out)
-                    assert attend is not None
-                    maps = held_out_attention(config, program, attend.result(), state.ema, held_out)
-                    if progress:
-                        progress.evaluation(step, scores)
-                        progress.attention(step, maps)
-                if last or step % config.train.checkpoint_every == 0:
-                    position["seconds"] = progress.seconds if progress else 0.0
-                    checkpoints.save(step, state, position)
-            if last:
-                break
-        if step < config.train.steps and progress:
-            progress.say(f"stopped by SIGTERM after step {step}; the same command goes on from there")
-    return 0 if step == config.train.steps else STOPPED_BY_SIGNAL
+            with self.progress.pause() if self.progress else nullcontext():
+                if due:
+                    self.evaluate()
+                # What was left out may have been spoilt before: a state amid such steps is none to go back to.
+                if last or save and not left_out:
+                    self.save(last)
+        if self.step == train.steps:
+            return 0
+        if self.progress:
+            self.progress.say(f"stopped by SIGTERM after step {self.step}; the same command goes on from there")
+        return STOPPED_BY_SIGNAL
+
+    def take_step(self, stopped: threading.Event) -> Mapping[str, float]:
+        """Sends off a step, and returns the metrics of the one before it."""
+        self.step += 1
+        with self.spent.on("data"):
+            try:
+                batch = sharding.put_batch(next(self.examples), self.program.batch_sharding)
+            except RecordError as error:
+                raise UserError(str(error)) from None
+        self.state, metrics = self.advance(self.state, batch)
+        if self.wishes:
+            wish = STOP if stopped.is_set() else NOT_SAVED if self.not_saved() else 0
+            metrics = {**metrics, WISH: self.wishes.ask(wish)}
+        # The numbers of the step before are fetched while this one runs, so that the device never waits for us.
+        told = self.tell()
+        self.pending = (self.step, metrics)
+        self.position["next_example"] += self.config.data.batch_size
+        return told
+
+    def tell(self) -> Mapping[str, float]:
+        """Fetches the numbers of a step that has been sent off and reports them; empty where there is none."""
+        if self.pending is None:
+            return {}
+        step, metrics = self.pending[0], jax.device_get(self.pending[1])
+        self.pending = None
+        told = {name: float(value) for name, value in metrics.items()}
+        if self.progress:
+            self.progress.update(step, {name: value for name, value in told.items() if name != WISH})
+            if step % self.config.train.log_every == 0:
+                self.spent.spent("step")
+                self.spent.write(step)
+        return told
+
+    def evaluate(self) -> None:
+        """Losses of the average on held-out records, and what attention looks at there."""
+        assert self.held_out is not None
+        windows, judge, attend = self.held_out
+        with self.spent.on("evaluate"):
+            scores = held_out_losses(self.config, self.program, judge.result(), self.state.ema, windows)
+            maps = held_out_attention(self.config, self.program, attend.result(), self.state.ema, windows)
+        if self.progress:
+            self.progress.evaluation(self.step, scores)
+            self.progress.attention(self.step, maps)
+
+    def save(self, last: bool) -> None:
+        """Saves a checkpoint; where that fails, says so, and has it tried again soon.
+
+        Raises:
+            UserError: it is the last, so that no later one can make good for it.
+        """
+        self.position["seconds"] = self.progress.seconds if self.progress else 0.0
+        self.retry_at = 0
+        with self.spent.on("save"):
+            try:
+                self.checkpoints.save(self.step, self.state, self.position)
+                trouble = self.checkpoints.trouble(wait=last)
+            except STORAGE_ERRORS as error:
+                if self.wishes:  # the others wait for us in the midst of it
+                    raise
+                trouble = _first_line(error)
+        if not trouble:
+            return
+        if last:
+            kept = self.checkpoints.latest()
+            raise UserError(
+                f"the checkpoint of step {self.step} cannot be written ({trouble}); the same command goes on from "
+                f"{'the beginning' if kept is None else f'step {kept}'} once there is room"
+            )
+        self.retry_at = self.step + self.config.train.log_every
+        _warn(f"the checkpoint of step {self.step} was not written ({trouble}); trying again at step {self.retry_at}")
+
+    def not_saved(self) -> bool:
+        """Whether the newest checkpoint could not be written, asked without waiting for it; says so once."""
+        trouble = self.checkpoints.trouble()
+        if trouble:
+            _warn(f"a checkpoint was not written ({trouble}); training goes on, and it is tried again soon")
+        return bool(trouble)
+
+    def roll_back(self, left_out: int) -> None:
+        """Goes back to the newest checkpoint, and on from there with the examples that come next now.
+
+        Raises:
+            UserError: that has been done ``MOST_ROLLBACKS`` times from there, and did not help.
+        """
+        self.checkpoints.trouble(wait=True)
+        with self.spent.on("init"), jax.transfer_guard("allow"):
+            before = self.step
+            self.pending = None
+            self.state, _ = start(self.program, self.checkpoints, self.position["records"])
+            guard = self.state.opt_state._replace(
+                notfinite_count=jax.device_put(np.int32(0), self.state.opt_state.notfinite_count.sharding)
+            )
+            self.state = TrainState(self.state.step, self.state.params, self.state.ema, guard)
+            self.step = int(self.state.step)
+        self.rollbacks.append(self.step)
+        if self.rollbacks.count(self.step) > MOST_ROLLBACKS:
+            raise UserError(
+                f"{left_out} steps in a row had gradients that are not finite or far too large, again after "
+                f"{MOST_ROLLBACKS} returns to step {self.step}: lower config.optimizer.learning_rate, or look at the "
+                "records with `python -m data_prep inspect`"
+            )
+        _warn(f"{left_out} steps in a row were left out up to step {before}: back to step {self.step}, and on with "
+              "other examples")  # fmt: skip
+        self.spent.write(self.step, "rollback")
+        self.report_from(self.step)
+
+    def report_from(self, step: int) -> None:
+        """Begins to report anew; what was reported of later steps is dropped."""
+        if self.workdir is None:
+            return
+        seconds = self.progress.seconds if self.progress else self.position["seconds"]
+        if self.progress:
+            self.progress.close()
+        config = self.config
+        self.progress = Progress(
+            self.workdir,
+            config.train.steps,
+            first_step=step,
+            seconds=seconds,
+            batch_size=config.data.batch_size,
+            log_every=config.train.log_every,
+        )
+
+    def close(self) -> None:
+        """Ends the reading and the reports."""
+        if hasattr(self, "examples"):
+            self.examples.close()
+        if self.progress:
+            self.progress.close()
+        if self.workdir is not None:
+            self.spent.spent("step")
+            self.spent.write(self.step, "end")
+            if found := goodput.summary(self.workdir):
+                print(goodput.told(found), file=sys.stderr, flush=True)
 
 
 def starting_params(config: ConfigDict, program: Program, spec: RecordSpec) -> Params | None:
@@ -167,117 +353,6 @@ def starting_params(config: ConfigDict, program: Program, spec: RecordSpec) -> P
     return program.read_start()
 
 
-def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
-    """Losses of the newest checkpoint in ``workdir`` (averaged parameters) on held-out records.
-
-    All is as the run was configured; of ``config`` only ``data.path`` (where given), ``data.eval_split`` and
-    ``train.eval_batches`` are taken.
-
-    Returns:
-        Name to value, and ``step``.
-
-    Raises:
-        UserError: no checkpoint there, or the records are not such as it was trained on.
-    """
-    _, step = find(workdir)
-    _, params, run, trained_on = load_params(workdir)
-    run.data.path = config.data.path or run.data.path
-    run.data.eval_split, run.train.eval_batches = config.data.eval_split, config.train.eval_batches
-    check_config(run)
-    spec = RecordSpec.from_json(read_records(run.data.path)["spec"])
-    if spec != RecordSpec.from_json(trained_on["spec"]):
-        raise UserError(f"{run.data.path} holds {spec}, and {workdir} was trained on {trained_on['spec']}")
-    program = prepare(run, spec)
-    windows = open_windows(run, run.data.eval_split)
-    params = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), params, program.abstract.ema)
-    return {"step": step, **held_out_losses(run, program, program.evaluate, params, windows)}
-
-
-@cache
-def bounds() -> dict[str, tuple[float, float]]:
-    """Smallest and largest value of every number of a configuration, as ``configs/base.py`` says them."""
-    return runpy.run_path(os.fspath(preset("base")))["BOUNDS"]
-
-
-def check_config(config: ConfigDict) -> None:
-    """Raises ``UserError`` for a value that no run can have. What the model is built from is checked by the model."""
-    if not config.data.path:
-        raise UserError("--config.data.path=DIR is missing: the folder of records to learn from")
-    for name, (least, most) in bounds().items():
-        section, _, field = name.rpartition(".")
-        value = config[section].get(field, least) if section else config[field]  # older runs lack newer fields
-        if not least <= value <= most or not math.isfinite(value):
-            asked = f"at least {least}" if most == math.inf else f"between {least} and {most}"
-            raise UserError(f"config.{name} is {value}; it must be {asked}")
-    learned_parts(config)
-
-
-def prepare(config: ConfigDict, spec: RecordSpec) -> Program:
-    """The programs of a configuration on the mesh that it asks for."""
-    keep_compiled(config.train.compilation_cache)
-    mesh = sharding.make_mesh(**config.mesh.to_dict())
-    sharding.check_batch(config.data.batch_size, mesh)
-    return build(config, spec, mesh)
-
-
-def open_windows(config: ConfigDict, split: str, camera: Reach | None = None) -> loader.Windows:
-    """The windows of a split, as ``config.data`` and ``config.model`` ask for them; with a ``camera`` filmed anew."""
-    spec = RecordSpec.from_json(read_records(config.data.path)["spec"])
-    source = RecordSource(config.data.path, split, loader.used_features(spec, config.model))
-    return loader.Windows(source, loader.window_frames(config.data.window_seconds), camera)
-
-
-def batches_of(config: ConfigDict, windows: loader.Windows, first_example: int, shuffle: bool = True) -> loader.Batches:
-    """This host's batches, from an example of the run on."""
-    return loader.batches(
-        windows,
-        config.data.batch_size,
-        config.seed,
-        first_example=first_example,
-        shuffle=shuffle,
-        threads=config.data.threads,
-        workers=config.data.workers if shuffle else 0,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-
-
-def abstract_batch(config: ConfigDict, windows: loader.Windows, program: Program) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes, types and shardings of a batch, from one window."""
-    window = windows.cut(int(windows.usable[0]), np.random.default_rng(0))
-    size = config.data.batch_size
-    return {
-        name: jax.ShapeDtypeStruct((size, *array.shape), array.dtype, sharding=program.batch_sharding)
-        for name, array in window.items()
-    }
-
-
-def compile_step(config: ConfigDict, program: Program, windows: loader.Windows) -> Any:
-    """The compiled training step."""
-    return program.step.lower(program.abstract, abstract_batch(config, windows, program)).compile()
-
-
-def compile_evaluation(config: ConfigDict, program: Program, windows: loader.Windows) -> Any:
-    """The compiled evaluation of held-out batches."""
-    number = jax.ShapeDtypeStruct((), np.int32, sharding=NamedSharding(program.mesh, PartitionSpec()))
-    return program.evaluate.lower(program.abstract.ema, abstract_batch(config, windows, program), number).compile()
-
-
-def compile_attention(config: ConfigDict, program: Program, windows: loader.Windows) -> Any:
-    """The compiled program of attention maps."""
-    return program.attend.lower(program.abstract.ema, abstract_batch(config, windows, program)).compile()
-
-
-def held_out_attention(
-    config: ConfigDict, program: Program, attend: Callable[..., Maps], params: Params, windows: loader.Windows
-) -> dict[str, np.ndarray]:
-    """What attention looks at in a window of the first held-out record: always the same one."""
-    window = windows.cut(int(windows.usable[0]), np.random.default_rng(0))
-    size = config.data.batch_size // jax.process_count()
-    batch = {name: np.repeat(array[None], size, axis=0) for name, array in window.items()}
-    return jax.device_get(attend(params, sharding.put_batch(batch, program.batch_sharding)))
-
-
 def start(
     program: Program, checkpoints: Checkpoints, records: int, weights: Params | None = None
 ) -> tuple[TrainState, dict[str, Any]]:
@@ -286,40 +361,14 @@ def start(
     The position is JSON: ``next_example`` of the endless run, ``seconds`` that the run has taken, and the number of
     ``records``, whose order would change with it.
     """
-    step = checkpoints.latest()
-    if step is None:
+    found = checkpoints.restore_newest(program.abstract)
+    if found is None:
         return program.init(weights), {"next_example": 0, "seconds": 0.0, "records": records}
-    state, position = checkpoints.restore(step, program.abstract)
+    state, position = found
     if position["records"] != records:
         print(f"warning: there were {position['records']} records, now there are {records}; their order is another",
               file=sys.stderr)  # fmt: skip
     return state, {**position, "records": records}
-
-
-def held_out_losses(
-    config: ConfigDict, program: Program, judge: Callable[..., Metrics], params: Params, windows: loader.Windows
-) -> dict[str, float]:
-    """Mean of every metric over ``config.train.eval_batches`` batches: always the same windows and the same noise.
-
-    ``judge`` is ``program.evaluate``, or the same compiled beforehand.
-    """
-    examples = batches_of(config, windows, first_example=0, shuffle=False)
-    everywhere = NamedSharding(program.mesh, PartitionSpec())
-    scores = []
-    for number in range(config.train.eval_batches):
-        batch = sharding.put_batch(next(examples), program.batch_sharding)
-        scores.append(judge(params, batch, jax.device_put(np.int32(number), everywhere)))
-    examples.close()
-    fetched = jax.device_get(scores)
-    return {name: float(np.mean([score[name] for score in fetched])) for name in fetched[0]}
-
-
-def _report(progress: Progress | None, pending: tuple[int, sharding.Arrays] | None) -> None:
-    """Fetches the numbers of a step that has been sent off and tells them."""
-    if pending is not None:
-        step, metrics = pending[0], jax.device_get(pending[1])
-        if progress:
-            progress.update(step, {name: float(value) for name, value in metrics.items()})
 
 
 def _announce(
@@ -352,8 +401,9 @@ def _sigterm() -> Iterator[threading.Event]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _should_stop(stopped: threading.Event, step: int) -> bool:
-    """Whether to stop after this step; where there are several hosts, all of them agree on the step."""
-    if jax.process_count() > 1:
-        return multihost_utils.reached_preemption_sync_point(step)
-    return stopped.is_set()
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

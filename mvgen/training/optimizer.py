@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ from mvgen.errors import UserError
 PARTS = ("encoder", "decoder", "sketch", "denoiser")
 """Parts of the model that can be frozen, by the names of their parameters."""
 NEVER = 2**31 - 1
+USUAL_DECAY, USUAL_AFTER = 0.98, 20
+"""Of the mean norm of gradients: what a step leaves of it, and how many gradients make it known."""
 
 
 def learned_parts(config: Any) -> tuple[str, ...]:
@@ -43,18 +45,67 @@ def learned_parts(config: Any) -> tuple[str, ...]:
 def make_optimizer(config: Any) -> optax.GradientTransformation:
     """AdamW without its learning rate (Loshchilov and Hutter 2019), clipped by the norm of all gradients together.
 
-    Weights decay only where they are matrices: not biases, norms or the temperature. Where a gradient is not finite,
-    nothing moves and nothing is remembered; how often that was is counted in its state.
+    Weights decay only where they are matrices: not biases, norms or the temperature. Where a gradient is not finite
+    (or with ``config.optimizer.spike`` far larger than usual, :func:`without_spikes`), nothing moves and nothing is
+    remembered; how often that was is counted in its state.
     """
     given = config.optimizer
-    return optax.apply_if_finite(
-        optax.chain(
-            optax.clip_by_global_norm(given.clip_norm),
-            optax.scale_by_adam(b1=given.b1, b2=given.b2),
-            optax.add_decayed_weights(given.weight_decay, lambda params: jax.tree.map(lambda x: x.ndim >= 2, params)),
-        ),
-        max_consecutive_errors=NEVER,
+    adamw = optax.chain(
+        optax.clip_by_global_norm(given.clip_norm),
+        optax.scale_by_adam(b1=given.b1, b2=given.b2),
+        optax.add_decayed_weights(given.weight_decay, lambda params: jax.tree.map(lambda x: x.ndim >= 2, params)),
     )
+    spike = given.get("spike", 0.0)
+    return without_spikes(adamw, spike) if spike else optax.apply_if_finite(adamw, max_consecutive_errors=NEVER)
+
+
+class SpikeState(NamedTuple):
+    """State of :func:`without_spikes`: the fields of ``optax.ApplyIfFiniteState``, and the gradient's usual norm."""
+
+    notfinite_count: jax.Array  # steps in a row, up to the last one, that changed nothing
+    last_finite: jax.Array  # whether the last one changed something
+    total_notfinite: jax.Array  # steps that changed nothing
+    inner_state: Any
+    usual_norm: jax.Array  # mean norm, forgotten at the rate of USUAL_DECAY
+    seen: jax.Array  # gradients in it
+
+
+def without_spikes(inner: optax.GradientTransformation, factor: float) -> optax.GradientTransformation:
+    """Leaves out a step whose gradient is not finite, or ``factor`` times as long as usual.
+
+    What is usual is the running mean of norms, from ``USUAL_AFTER`` gradients on; a longer one counts in it as one of the
+    length that is just allowed, so that what stays large becomes usual within some steps, and one that is not finite
+    does not count at all: neither can poison it.
+    """
+
+    def init(params: Any) -> SpikeState:
+        return SpikeState(
+            jnp.zeros((), jnp.int32), jnp.ones((), bool), jnp.zeros((), jnp.int32), inner.init(params),
+            jnp.zeros(()), jnp.zeros((), jnp.int32),
+        )  # fmt: skip
+
+    def update(updates: Any, state: SpikeState, params: Any = None) -> tuple[Any, SpikeState]:
+        norm = optax.tree.norm(updates)
+        finite = jnp.isfinite(norm)
+        largest = jnp.where(state.seen >= USUAL_AFTER, factor * state.usual_norm, jnp.inf)
+        good = finite & (norm <= largest)
+        share = jnp.maximum(1.0 - USUAL_DECAY, 1.0 / (1.0 + state.seen))
+        usual = state.usual_norm + share * (jnp.minimum(jnp.where(finite, norm, 0.0), largest) - state.usual_norm)
+        made, after = inner.update(updates, state.inner_state, params)
+        # Chosen, not multiplied by zero: zero times "not a number" is not a number.
+        made = jax.tree.map(lambda x: jnp.where(good, x, jnp.zeros_like(x)), made)
+        after = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, state.inner_state)
+        missed = jnp.where(good, 0, 1)
+        return made, SpikeState(
+            jnp.where(good, 0, state.notfinite_count + 1),
+            good,
+            state.total_notfinite + missed,
+            after,
+            jnp.where(finite, usual, state.usual_norm),
+            state.seen + finite.astype(jnp.int32),
+        )
+
+    return optax.GradientTransformation(init, update)
 
 
 def make_schedule(config: Any) -> optax.Schedule:

@@ -94,7 +94,9 @@ def make_mesh(
     if slices == 1:
         return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
     if data % slices:
-        raise UserError(f"config.mesh.data {data} does not divide among {slices} slices; make it a multiple of {slices}")
+        raise UserError(
+            f"config.mesh.data {data} does not divide among {slices} slices; make it a multiple of {slices}"
+        )
     inner, outer = (data // slices, *shape[1:]), (slices, 1, 1, 1)
     return Mesh(mesh_utils.create_hybrid_device_mesh(inner, outer, devices=devices), AXES, axis_types=types)
 

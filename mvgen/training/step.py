@@ -143,7 +143,7 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         follows = jnp.where(opt_state.last_finite, average_step(config, state.step), 0.0)
         average = optax.incremental_update(after, {part: state.ema[part] for part in learning}, follows)
         metrics = {**metrics, **rates, "gradient_norm": optax.tree.norm(gradients),
-                   "skipped_steps": opt_state.total_notfinite}  # fmt: skip
+                   "skipped_steps": opt_state.total_notfinite, "skipped_in_row": opt_state.notfinite_count}  # fmt: skip
         return TrainState(state.step + 1, {**frozen, **after}, {**state.ema, **average}, opt_state), metrics
 
     def evaluate(params: Params, batch: dict[str, jax.Array], number: jax.Array) -> Metrics:

@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from configs.base import get_config
 from mvgen.errors import UserError
 from mvgen.files import locked
-from mvgen.training import loop, sharding, step
+from mvgen.training import held_out, loop, sharding, step
 from mvgen.training.logger import Progress, read_history
 from mvgen.training.optimizer import make_schedule
 from tests.mvgen.synthetic import CONFIGS, SPEC, StandIn, tiny, write_records
@@ -104,8 +104,8 @@ def test_stopped_and_resumed_equals_straight(
 
 def test_evaluation_is_always_the_same_and_uses_the_average(stand_in: ConfigDict, tmp_path: Path) -> None:
     loop.train(stand_in, tmp_path)
-    scores = loop.evaluate(stand_in, tmp_path)
-    assert scores == loop.evaluate(stand_in, tmp_path) and scores["step"] == 6
+    scores = held_out.evaluate(stand_in, tmp_path)
+    assert scores == held_out.evaluate(stand_in, tmp_path) and scores["step"] == 6
     assert scores["loss"] == pytest.approx(read_history(tmp_path)[-1]["eval/loss"], rel=1e-6)
 
 
@@ -182,7 +182,7 @@ def test_average_decay_and_rate_follow_the_configuration(stand_in: ConfigDict) -
         ("optimizer.learning_rate", float("nan"), "learning_rate is nan"),
         ("data.window_seconds", 9.0, "longest lasts 1.6 s"),
         ("data.eval_split", "validation", "no split 'validation'; it has train, test"),
-        ("mesh.data", 64, "asks for 64 x 1 x 1 devices"),
+        ("mesh.data", 64, "asks for 64 x 1 x 1 x 1 devices"),
     ],
 )
 def test_bad_values_are_one_clear_line(

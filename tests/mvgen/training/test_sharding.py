@@ -49,18 +49,20 @@ def test_a_parameter_without_a_rule_is_an_error() -> None:
 
 
 def test_axes_that_do_not_divide_stay_whole_and_leading_axes_too() -> None:
-    mesh = jax.sharding.AbstractMesh((1, 2, 2), sharding.AXES)
+    mesh = jax.sharding.AbstractMesh((1, 2, 1, 2), sharding.AXES)
     assert sharding.partition("fc1/kernel", (4, 3), mesh) == P("fsdp", None)  # type: ignore[arg-type]
     assert sharding.partition("fc1/kernel", (5, 4, 4), mesh) == P(None, "fsdp", "tensor")  # type: ignore[arg-type]
 
 
 def test_bad_meshes_are_one_clear_line() -> None:
-    with pytest.raises(UserError, match="asks for 3 x 1 x 1 devices, and there are"):
+    with pytest.raises(
+        UserError, match="asks for 3 x 1 x 1 x 1 devices .*, and there are 1; set config.mesh.data to -1"
+    ):
         sharding.make_mesh(data=3, devices=jax.devices()[:1])
     with pytest.raises(UserError, match="sizes start at 1"):
         sharding.make_mesh(fsdp=0)
     with pytest.raises(UserError, match="does not divide among 4 devices"):
-        sharding.check_batch(6, jax.sharding.AbstractMesh((2, 2, 1), sharding.AXES))  # type: ignore[arg-type]
+        sharding.check_batch(6, jax.sharding.AbstractMesh((2, 2, 1, 1), sharding.AXES))  # type: ignore[arg-type]
 
 
 MEASURE = """
