@@ -172,7 +172,8 @@ def batches(
         examples = examples.shuffle()
     # The window is drawn before anything is sliced: its seed is the example's place in the whole run.
     examples = examples.repeat().random_map(windows.draw)
-    mine = examples[first_example + process_index :: process_count].batch(batch_size // process_count)
+    # Each host's examples are neighbours, so that all of theirs together lie in a batch as those of one host would.
+    mine = examples[first_example:].batch(batch_size // process_count)[process_index::process_count]
     # Only then is anything read, a batch at a time.
     mine = mine.map(windows.read)
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2, threads) if threads else 0)

@@ -8,7 +8,6 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from mvgen.models.attention_kernels import attention
-from mvgen.models.context import split_along_time
 from mvgen.models.linear import Linear
 from mvgen.models.positions import rotate
 
@@ -67,7 +66,7 @@ class Attention(nnx.Module):
             mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
         if weights is not None:
             weights.append(attention_weights(q, k, mask, bias))
-        mixed = split_along_time(attention(split_along_time(q), k, v, mask, bias))
+        mixed = attention(q, k, v, mask, bias)
         return self.out(mixed.reshape(*mixed.shape[:2], -1))
 
     def attend_one(

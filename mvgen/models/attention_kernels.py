@@ -24,8 +24,8 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float
 
-from mvgen.models.context import AXIS as CONTEXT
-
+CONTEXT = "context"
+"""The mesh axis that splits long sequences (:mod:`mvgen.training.sharding`)."""
 LARGEST_SCORES = 1 << 29
 """Bytes of float32 scores on one device, above which they are worked out in shares."""
 LEAST_FLASH = 512
@@ -208,6 +208,10 @@ def _splash(q: Array, k: Array, v: Array, place: Place, interpret: bool) -> Arra
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return one_device(q, k, v)
-    split = P(("data", "fsdp"), CONTEXT, "tensor", None)
-    whole = P(("data", "fsdp"), None, "tensor", None)
+    if q.shape[0] % (place.batch * place.context) == 0:
+        # Many sequences at once (the denoiser's frames, or its patches): each device takes whole ones.
+        split = whole = P(("data", "fsdp", CONTEXT), None, "tensor", None)
+    else:
+        split = P(("data", "fsdp"), CONTEXT, "tensor", None)
+        whole = P(("data", "fsdp"), None, "tensor", None)
     return jax.shard_map(one_device, in_specs=(split, whole, whole), out_specs=split, check_vma=False)(q, k, v)

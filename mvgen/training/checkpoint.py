@@ -167,7 +167,7 @@ class Checkpoints:
         if found != saved:
             names = [name for name in saved if saved[name] != found.get(name)]  # type: ignore[union-attr]
             raise Damaged(
-                f"the checkpoint {self.folder / str(step)} is damaged: {len(names)} of its arrays are not what was saved, "
+                f"the checkpoint {self.folder / str(step)} is damaged: {len(names)} arrays are not what was saved, "
                 f"{names[0]} the first of them"
             )
         return TrainState(**restored.state), position

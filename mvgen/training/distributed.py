@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from mvgen.errors import UserError
 
-HEARTBEAT_SECONDS = 30
+HEARTBEAT_SECONDS = 20
 """A process that has been silent for so long is dead, where no closed connection has told it earlier."""
 LOST_A_PEER = 75
 """Exit status of a process that ends because another has: EX_TEMPFAIL of sysexits.h, start all of them again."""
@@ -65,7 +65,7 @@ def _of_several() -> bool:
 
 
 class Agreement:
-    """Whether any process asks for something, as an array that all of them read alike.
+    """What any of the processes asks for, as an array that all of them read alike.
 
     A signal reaches each process at another moment, and all must stop after the same step. So each step carries every
     process's wish, and their maximum is read with the step's metrics, when all have the same answer.
@@ -75,10 +75,11 @@ class Agreement:
         self._each = NamedSharding(mesh, P(mesh.axis_names))
         self._any = jax.jit(jnp.max, out_shardings=NamedSharding(mesh, P()))
 
-    def ask(self, wanted: bool) -> jax.Array:
-        """A scalar on the devices: 1 where this process or any other wants it, else 0. Nothing is waited for."""
-        mine = np.full(len(self._each.addressable_devices), wanted, np.int32)
-        return self._any(jax.make_array_from_process_local_data(self._each, mine))
+    def ask(self, wanted: int) -> jax.Array:
+        """A scalar on the devices: the largest number that any process gives. Nothing is waited for."""
+        mine = np.full(1, wanted, np.int32)
+        pieces = [jax.device_put(mine, device) for device in self._each.mesh.local_devices]
+        return self._any(jax.make_array_from_single_device_arrays((self._each.mesh.size,), self._each, pieces))
 
 
 def leave(error: BaseException) -> NoReturn:

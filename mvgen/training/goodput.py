@@ -1,7 +1,7 @@
 """Where a run's time goes, over all its starts: how much of it moved the model on.
 
-``WORKDIR/goodput.jsonl`` gets one line each time something is reported: the step, the time by the clock on the wall, and
-the seconds since the line before by what they went into. *Goodput* is the share of all time since the first start
+``WORKDIR/goodput.jsonl`` gets one line each time something is reported: the step, the time by the clock on the wall,
+and the seconds since the line before by what they went into. *Goodput* is the share of all time since the first start
 that went into steps which count: not setting up, waiting for data, compiling, saving or evaluating, not the time
 between a kill and the next start, and not steps that a kill lost, which were done again.
 """
@@ -57,7 +57,7 @@ class Goodput:
             self.spent(kind)
 
     def write(self, step: int, event: str = "") -> None:
-        """Writes a line: ``step`` is the last one done; ``event``: "start" or "end", or nothing."""
+        """Writes a line: ``step`` is the last one done; ``event``: "start", "rollback", "end", or nothing."""
         line: dict[str, Any] = {"time": round(self._wall(), 3), "step": step}
         if event:
             line["event"] = event
@@ -92,9 +92,11 @@ def summary(workdir: str | os.PathLike[str]) -> dict[str, float]:
     ] = []  # steps not known to be lost: the last of a line, and seconds of all its steps
     for line in lines:
         spent = {kind: line.get(kind, 0.0) for kind in KINDS}
-        if line.get("event") == "start":
-            starts += 1
-            if before is not None:  # what is not accounted for by this start's own time, it was not there
+        if line.get("event") in ("start", "rollback"):
+            starts += line["event"] == "start"
+            if (
+                before is not None and line["event"] == "start"
+            ):  # what is not accounted for by this start's own time, it was not there
                 found["down"] += max(0.0, line["time"] - before - sum(spent.values()))
             while counted and counted[-1][0] > line["step"]:
                 found["lost"] += counted.pop()[1]
@@ -111,4 +113,5 @@ def summary(workdir: str | os.PathLike[str]) -> dict[str, float]:
 def told(found: dict[str, float]) -> str:
     """The summary in a line."""
     parts = [f"{kind} {found[kind]:.1f} s" for kind in (*KINDS, "lost", "down") if found[kind] >= 0.05]
-    return f"goodput {found['goodput']:.1%} of {found['total']:.1f} s in {found['starts']:.0f} start(s): {', '.join(parts)}"
+    of = f"{found['total']:.1f} s in {found['starts']:.0f} start(s)"
+    return f"goodput {found['goodput']:.1%} of {of}: {', '.join(parts)}"

@@ -52,7 +52,7 @@ def held_out_attention(
 ) -> dict[str, np.ndarray]:
     """What attention looks at in a window of the first held-out record: always the same one."""
     window = windows.cut(int(windows.usable[0]), np.random.default_rng(0))
-    size = config.data.batch_size // jax.process_count()
+    size = config.data.batch_size // sharding.share_of(program.batch_sharding, config.data.batch_size)[1]
     batch = {name: np.repeat(array[None], size, axis=0) for name, array in window.items()}
     return jax.device_get(attend(params, sharding.put_batch(batch, program.batch_sharding)))
 
@@ -64,7 +64,8 @@ def held_out_losses(
 
     ``judge`` is ``program.evaluate``, or the same compiled beforehand.
     """
-    examples = batches_of(config, windows, first_example=0, shuffle=False)
+    share = sharding.share_of(program.batch_sharding, config.data.batch_size)
+    examples = batches_of(config, windows, first_example=0, shuffle=False, share=share)
     everywhere = NamedSharding(program.mesh, PartitionSpec())
     scores = []
     for number in range(config.train.eval_batches):

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,7 +81,8 @@ class Progress:
         kept = [line for line in read_history(workdir) if line["step"] <= first_step]
         write_text(workdir / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = open(workdir / METRICS_FILE, "a", buffering=1)  # noqa: SIM115 (closed in close)
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1 if first_step else None)
+        self._board_folder = str(workdir / "tensorboard")
+        self._board = SummaryWriter(self._board_folder, purge_step=first_step + 1 if first_step else None)
         self._bar = tqdm(
             total=steps, initial=first_step, desc="train", unit="step", file=self._stream, dynamic_ncols=True,
             disable=not self._stream.isatty(),
@@ -140,15 +141,34 @@ class Progress:
     def close(self) -> None:
         """Ends the progress line and the files."""
         self._bar.close()
-        self._board.close()
-        self._file.close()
+        for file in (self._board, self._file):
+            with suppress(OSError):  # a full disk: what is missing in a report must not end the run
+                file.close()
 
     def _record(self, line: Mapping[str, Any]) -> None:
         finite = {name: value if math.isfinite(value) else None for name, value in line.items()}
-        self._file.write(json.dumps(finite) + "\n")
+        try:
+            self._file.write(json.dumps(finite) + "\n")
+            self._ready_board()
+        except OSError as error:
+            self.say(f"warning: the numbers of step {line['step']} are not kept: {error.strerror}")
+            return
         for name, value in line.items():
             if name != "step" and math.isfinite(value):
                 self._board.add_scalar(name if "/" in name else f"train/{name}", value, line["step"])
+
+    def _ready_board(self) -> None:
+        """Begins another file for TensorBoard where the thread that writes it has fallen: its queue would fill up, and
+        then hold up the training.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        writer = getattr(self._board.file_writer, "event_writer", None)
+        if writer is None or writer._worker.is_alive():
+            return
+        writer._event_queue.cancel_join_thread()
+        self._board = SummaryWriter(self._board_folder)
 
     def _text(self, metrics: Mapping[str, float]) -> str:
         shown = [f"{name} {metrics[name]:.3f}" for name in SHOWN if name in metrics]

@@ -133,7 +133,8 @@ def _train(config: ConfigDict, workdir: Path, stack: ExitStack) -> int:
     if held_out is not None:
         judge = pool.submit(compile_evaluation, config, program, held_out)
         run.held_out = (held_out, judge, pool.submit(compile_attention, config, program, held_out))
-    run.examples = batches_of(config, windows, position["next_example"])
+    share = sharding.share_of(program.batch_sharding, config.data.batch_size)
+    run.examples = batches_of(config, windows, position["next_example"], share=share)
     run.report_from(run.step)
     # Until here SIGTERM ends the process at once: nothing is lost that was not on the disk.
     stopped = stack.enter_context(_sigterm())

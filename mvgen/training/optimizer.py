@@ -73,9 +73,9 @@ class SpikeState(NamedTuple):
 def without_spikes(inner: optax.GradientTransformation, factor: float) -> optax.GradientTransformation:
     """Leaves out a step whose gradient is not finite, or ``factor`` times as long as usual.
 
-    What is usual is the running mean of norms, from ``USUAL_AFTER`` gradients on; a longer one counts in it as one of the
-    length that is just allowed, so that what stays large becomes usual within some steps, and one that is not finite
-    does not count at all: neither can poison it.
+    What is usual is the running mean of norms, from ``USUAL_AFTER`` gradients on; a longer one counts in it as one of
+    the length that is just allowed, so that what stays large becomes usual within some steps, and one that is not
+    finite does not count at all: neither can poison it.
     """
 
     def init(params: Any) -> SpikeState:

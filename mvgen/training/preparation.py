@@ -61,8 +61,17 @@ def open_windows(config: ConfigDict, split: str, camera: Reach | None = None) ->
     return SparingWindows(source, frames, camera, config.data.get("bad_records", 0))
 
 
-def batches_of(config: ConfigDict, windows: loader.Windows, first_example: int, shuffle: bool = True) -> loader.Batches:
-    """This host's batches, from an example of the run on."""
+def batches_of(
+    config: ConfigDict,
+    windows: loader.Windows,
+    first_example: int,
+    shuffle: bool = True,
+    share: tuple[int, int] = (0, 1),
+) -> loader.Batches:
+    """The batches of one process, from an example of the run on.
+
+    ``share``: which share of each batch is its own, of how many (:func:`mvgen.training.sharding.share_of`).
+    """
     return loader.batches(
         windows,
         config.data.batch_size,
@@ -71,8 +80,8 @@ def batches_of(config: ConfigDict, windows: loader.Windows, first_example: int, 
         shuffle=shuffle,
         threads=config.data.threads,
         workers=config.data.workers if shuffle else 0,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=share[0],
+        process_count=share[1],
     )
 
 

@@ -163,6 +163,53 @@ def check_batch(batch_size: int, mesh: Mesh) -> None:
         )
 
 
+def share_of(sharding: NamedSharding, batch_size: int) -> tuple[int, int]:
+    """Which share of a batch this process's devices hold, and into how many shares it falls.
+
+    Processes whose devices differ along ``context`` or ``tensor`` alone hold the same share.
+
+    Raises:
+        UserError: the rows of this process's devices are not one such share.
+    """
+    spans = sorted({part for (part,) in _shards(sharding, (batch_size,))})
+    first, last = spans[0][0], spans[-1][1]
+    size = last - first
+    together = all(before[1] == after[0] for before, after in zip(spans, spans[1:], strict=False))
+    if not together or batch_size % size or first % size:
+        raise UserError(
+            f"config.mesh lays the batch over the processes in pieces ({spans} on this one); make config.mesh.data x "
+            "fsdp a multiple of the number of processes, or a divisor of it"
+        )
+    return first // size, batch_size // size
+
+
 def put_batch(batch: dict[str, np.ndarray], sharding: NamedSharding) -> Arrays:
-    """Puts this host's share of a batch onto its devices, as part of the whole batch."""
-    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+    """Puts this process's share of a batch onto its devices, as part of the whole batch."""
+    rows = len(next(iter(batch.values())))
+    if jax.process_count() == 1:
+        return {name: jax.device_put(array, sharding) for name, array in batch.items()}
+    # The batch is as long as it takes for the devices of this process to hold these rows.
+    ways = sharding.mesh.shape["data"] * sharding.mesh.shape["fsdp"]
+    mine = len({part for (part, *_) in _shards(sharding, (ways,))})
+    whole = rows * ways // mine
+    share, _ = share_of(sharding, whole)
+
+    def put(array: np.ndarray) -> jax.Array:
+        shape = (whole, *array.shape[1:])
+        pieces = []
+        for device, (part, *_) in sharding.addressable_devices_indices_map(shape).items():  # type: ignore[misc]
+            begin, end, _ = part.indices(whole)
+            pieces.append(jax.device_put(array[begin - share * rows : end - share * rows], device))
+        return jax.make_array_from_single_device_arrays(shape, sharding, pieces)
+
+    return {name: put(array) for name, array in batch.items()}
+
+
+def _shards(sharding: NamedSharding, shape: tuple[int, ...]) -> list[tuple[tuple[int, int], ...]]:
+    """Where each device of this process begins and ends along each axis."""
+    indices = sharding.addressable_devices_indices_map(shape).values()
+    return [
+        tuple(part.indices(size)[:2] for part, size in zip(index, shape, strict=True))
+        for index in indices
+        if index is not None
+    ]

@@ -33,10 +33,13 @@ def tiny(records: Path | str) -> ConfigDict:
     return config
 
 
-def write_records(folder: Path, lengths: dict[str, list[int]], spec: RecordSpec = SPEC) -> Path:
+def write_records(
+    folder: Path, lengths: dict[str, list[int]], spec: RecordSpec = SPEC, flow: float | None = None
+) -> Path:
     """Writes records of so many frames for each split, with their index.
 
-    In record ``r`` (over all splits) frame ``i`` is painted ``i``, its flow is ``r`` and token ``j`` is ``j % 64``.
+    In record ``r`` (over all splits) frame ``i`` is painted ``i``, its flow is ``r`` (or ``flow``) and token ``j`` is
+    ``j % 64``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     number = 0
@@ -53,7 +56,7 @@ def write_records(folder: Path, lengths: dict[str, list[int]], spec: RecordSpec 
                 "labels": "keyboard",
                 "start_seconds": np.float32(0),
                 "tokens": np.repeat(tokens[:, None], spec.codebooks, axis=1).astype(np.int16),
-                "flow": np.full((count, *spec.flow_size, 2), number, np.float16),
+                "flow": np.full((count, *spec.flow_size, 2), number if flow is None else flow, np.float16),
                 "frames": picture,
                 "notes": np.zeros((0, 3), np.float32),
             }

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from flax import nnx
 from ml_collections import ConfigDict
 
 from configs.base import get_config
@@ -25,7 +23,8 @@ from mvgen.files import locked
 from mvgen.training import held_out, loop, sharding, step
 from mvgen.training.logger import Progress, read_history
 from mvgen.training.optimizer import make_schedule
-from tests.mvgen.synthetic import CONFIGS, SPEC, StandIn, tiny, write_records
+from tests.mvgen.synthetic import CONFIGS, SPEC, tiny, write_records
+from tests.mvgen.training import stand_in as stand_in_for_mvgen
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +37,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stand_in(monkeypatch: pytest.MonkeyPatch, records: Path) -> ConfigDict:
     """The loop with a model that compiles at once, and the debug configuration for it."""
 
-    def loss(model: StandIn, batch: dict, key: jax.Array, config: Any, *, train: bool = True) -> tuple:
-        colours = batch["frames"].astype(jnp.float32).mean((1, 2, 3)) / 255
-        answer = model.fc2(jnp.tanh(model.fc1(colours)))[:, 0]
-        noise = jax.random.normal(key, answer.shape) * train
-        value = jnp.mean((answer - batch["flow"].astype(jnp.float32).mean((1, 2, 3, 4)) - noise) ** 2)
-        return value, {"loss": value, "music": value}
-
-    monkeypatch.setattr(step, "make_model", lambda config, spec: StandIn(rngs=nnx.Rngs(config.seed)))
-    monkeypatch.setattr(step, "total_loss", loss)
-    monkeypatch.setattr(step, "learned_parts", lambda config: ("fc1", "fc2"))
+    stand_in_for_mvgen.install(monkeypatch.setattr)
     return tiny(records)
 
 
