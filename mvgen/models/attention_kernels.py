@@ -16,6 +16,9 @@ run says why.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -33,6 +36,19 @@ LEAST_FLASH = 512
 LANES, BLOCK = 128, 512
 """Splash pads times to multiples of LANES and works on blocks of at most BLOCK."""
 KERNELS = ("plain", "chunked", "splash", "cudnn")
+
+
+_ALWAYS_PLAIN: ContextVar[bool] = ContextVar("_ALWAYS_PLAIN", default=False)
+
+
+@contextmanager
+def always_plain() -> Iterator[None]:
+    """What is traced inside takes the plain kernel, whose matrix products can be counted."""
+    token = _ALWAYS_PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _ALWAYS_PLAIN.reset(token)
 
 
 class Place(NamedTuple):
@@ -124,7 +140,7 @@ def attention(
         place = place._replace(platform="tpu")
     if kernel and (reason := why_not(kernel, q, k, mask, bias, place)):
         raise ValueError(reason)
-    kernel = kernel or choose(q, k, mask, bias, place)
+    kernel = kernel or ("plain" if _ALWAYS_PLAIN.get() else choose(q, k, mask, bias, place))
     if kernel == "splash":
         return _splash(q, k, v, place, interpret)
     if kernel == "cudnn":

@@ -16,6 +16,7 @@ loads with any choice, and the results are the same but for the order of sums.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -32,11 +33,10 @@ REMAT = (NONE, LAYERS)
 
 @dataclasses.dataclass(frozen=True)
 class LayerConfig:
-    """``config.train.remat`` (one of ``REMAT``), ``config.train.scan_layers`` and ``config.mesh.context``."""
+    """``config.train.remat`` (one of ``REMAT``) and ``config.train.scan_layers``."""
 
     remat: str = NONE
     scan: bool = False
-    context: int = 1
 
     @classmethod
     def from_config(cls, config: Any) -> LayerConfig:
@@ -45,39 +45,45 @@ class LayerConfig:
         Raises:
             UserError: no such choice.
         """
-        train = config.train
-        made = cls(train.get("remat", NONE), train.get("scan_layers", False), config.mesh.get("context", 1))
+        made = cls(config.train.get("remat", NONE), config.train.get("scan_layers", False))
         if made.remat not in REMAT:
             raise UserError(f"config.train.remat is {made.remat!r}; choose one of {', '.join(REMAT)}")
         return made
 
 
-def split_along_time(x: jax.Array, ways: int) -> jax.Array:
-    """The same array ``[batch, time, ...]``, its time split over the ``ways`` devices of ``context``, if they divide
-    it."""
-    if ways == 1 or x.shape[1] % ways:
+def split(x: jax.Array) -> jax.Array:
+    """The same array ``[batch, time, ...]``, split over the mesh in sight: examples, and time along ``context``.
+
+    An axis that the devices do not divide is left to the compiler. Left alone with all of it, it gathers examples
+    rather than parameters over ``fsdp``, where these are fewer.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
         return x
-    free = [P.UNCONSTRAINED] * (x.ndim - 2)
-    return jax.lax.with_sharding_constraint(x, P(P.UNCONSTRAINED, CONTEXT, *free))
+    spec = [P.UNCONSTRAINED] * x.ndim
+    if x.shape[0] % (mesh.shape["data"] * mesh.shape["fsdp"]) == 0:
+        spec[0] = ("data", "fsdp")
+    if x.shape[1] % mesh.shape[CONTEXT] == 0:
+        spec[1] = CONTEXT
+    return jax.lax.with_sharding_constraint(x, P(*spec))
 
 
 class Single:
-    """One layer, its activations split along time, and worked out again in the backward pass or not."""
+    """One layer, what goes in and out split over the mesh, and worked out again in the backward pass or not."""
 
     def __init__(self, layer: nnx.Module, config: LayerConfig):
         self._layer, self._config = layer, config
 
     def __call__(self, x: jax.Array, *inputs: Any, **options: Any) -> Any:
-        ways = self._config.context
-        x = split_along_time(x, ways)
+        x = split(x)
         if self._config.remat == NONE:
-            return split_along_time(self._layer(x, *inputs, **options), ways)  # type: ignore[operator]
+            return split(self._layer(x, *inputs, **options))  # type: ignore[operator]
         graphdef, params = nnx.split(self._layer)
 
         # Options may hold what is no array (a list that weights are appended to): they are closed over.
         @jax.checkpoint
         def run(params: Any, *inputs: Any) -> Any:
-            return split_along_time(nnx.merge(graphdef, params)(*inputs, **options), ways)
+            return split(nnx.merge(graphdef, params)(*inputs, **options))
 
         return run(params, x, *inputs)
 
@@ -95,25 +101,64 @@ class Scanned:
         self._config = config
 
     def __call__(self, x: Any, *inputs: Any, **options: Any) -> Any:
-        ways = self._config.context
+        return self._loop(x, lambda graphdef, params, x: nnx.merge(graphdef, params)(x, *inputs, **options))
 
+    def _loop(self, x: Any, layer: Callable[[Any, Any, Any], Any]) -> Any:
         def run(x: Any, params: Any) -> tuple[Any, None]:
-            made = nnx.merge(self._graphdef, params)(split_along_time(x, ways), *inputs, **options)
-            return split_along_time(made, ways), None
+            return split(layer(self._graphdef, params, split(x))), None
 
         # Inside a loop nothing can be merged with the forward pass, so no barrier against that is needed.
         run = run if self._config.remat == NONE else jax.checkpoint(run, prevent_cse=False)  # type: ignore[assignment]
         return jax.lax.scan(run, x, self._stacked)[0]
 
 
+class ScannedDecoder(Scanned):
+    """The token decoder's layers as one, with the parts that the decoder asks a layer for.
+
+    Keys and values, which the decoder works out beforehand for each layer, are worked out inside the loop: until then
+    what they are made of is handed on in their place.
+    """
+
+    @property
+    def cross(self) -> Any:
+        """Hands on what the cross-attention's keys and values are made of; ``None`` where there is none."""
+        return self if self._has_cross else None
+
+    @property
+    def attention(self) -> Any:
+        """Hands on what the self-attention's keys and values are made of."""
+        return self
+
+    def __init__(self, layers: list[nnx.Module], config: LayerConfig):
+        super().__init__(layers, config)
+        self._has_cross = layers[0].cross is not None  # type: ignore[attr-defined]
+
+    def norm_self(self, x: Any) -> Any:
+        """The same: each layer has its own."""
+        return x
+
+    def keys_values(self, made_of: Any, seconds: Any = None) -> tuple[Any, Any]:
+        """What they are made of."""
+        return made_of, seconds
+
+    def __call__(self, x: Any, _: Any, __: Any, mask: Any, context: Any = None, *rest: Any, **options: Any) -> Any:
+        def layer(graphdef: Any, params: Any, x: Any) -> Any:
+            layer = nnx.merge(graphdef, params)
+            keys, values = layer.attention.keys_values(layer.norm_self(x))
+            pair = None if context is None else layer.cross.keys_values(*context)
+            return layer(x, keys, values, mask, pair, *rest, **options)
+
+        return self._loop(x, layer)
+
+
 def arranged(model: Any, config: LayerConfig) -> Any:
     """The model with its stacks of layers run as the configuration asks; for use inside a traced function.
 
     A stack is an ``nnx.List`` named ``blocks`` (each called with the output of the one before and the same other
-    inputs: scanned or recomputed) or ``layers`` (those of the token decoder, which are also asked for their parts:
-    never scanned).
+    inputs) or ``layers`` (those of the token decoder, which is also asked for their parts).
     """
-    if config == LayerConfig():
+    mesh = jax.sharding.get_abstract_mesh()
+    if config == LayerConfig() and (mesh.empty or mesh.size == 1):
         return model
     for _, module in list(nnx.iter_modules(model)):
         for name in ("blocks", "layers"):
@@ -121,8 +166,8 @@ def arranged(model: Any, config: LayerConfig) -> Any:
             if not isinstance(stack, nnx.List) or not len(stack):
                 continue
             layers = list(stack)
-            if config.scan and name == "blocks" and len(layers) > 1:
-                run: list[Any] = [Scanned(layers, config)]
+            if config.scan and len(layers) > 1:
+                run: list[Any] = [(Scanned if name == "blocks" else ScannedDecoder)(layers, config)]
             else:
                 run = [Single(layer, config) for layer in layers]
             # Not an nnx.List: what stands in it is no module, and the model is used for this one pass.

@@ -79,7 +79,23 @@ class Program:
 
 def make_model(config: Any, spec: RecordSpec) -> MVGen:
     """A model with fresh parameters, seeded by ``config.seed``."""
-    return MVGen(MVGenConfig.from_config(config, spec), rngs=nnx.Rngs(config.seed))
+    return MVGen(MVGenConfig.from_config(config, spec), rngs=_Keys(config.seed))  # type: ignore[arg-type]
+
+
+class _Keys:
+    """The keys of ``nnx.Rngs(seed)``, one after another, counted by Python.
+
+    Flax counts in a variable that is set anew for each parameter, and setting one while tracing searches all that has
+    been traced so far: minutes for a model of a hundred layers.
+    """
+
+    def __init__(self, seed: int):
+        self._key, self._count = jax.random.key(seed), 0
+
+    def params(self) -> jax.Array:
+        """The next key."""
+        self._count += 1
+        return jax.random.fold_in(self._key, self._count - 1)
 
 
 def abstract_model(config: Any, spec: RecordSpec) -> tuple[nnx.GraphDef, Params]:

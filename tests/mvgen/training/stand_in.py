@@ -60,7 +60,7 @@ def _run(records: str, workdir: str, fields: dict[str, Any], stderr: str, enviro
 
 
 def begin(records: Path, workdir: Path, fields: dict[str, Any], **environment: str) -> BaseProcess:
-    """Starts a run in a process of its own; what it says goes to ``WORKDIR.err`` (process 1: ``.err1``), a file or pipe."""
+    """Starts a run in a process of its own; it speaks to ``WORKDIR.err`` (process 1: ``.err1``), a file or a pipe."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "mvgen.training.loop"])
     stderr = f"{workdir}.err{environment.get(distributed.NUMBER, '0').replace('0', '')}"

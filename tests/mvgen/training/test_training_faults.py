@@ -227,8 +227,6 @@ def test_a_full_disk_is_waited_for(records: Path, tmp_path: Path) -> None:
     until(lambda: max(steps_in(workdir)) > full + 40, process)
     process.terminate()
     assert ended(process) == loop.STOPPED_BY_SIGNAL
-    loop.Checkpoints(workdir).close()  # what was half written is taken away by the next start at the latest
-    assert not list((workdir / "checkpoints").glob("*tmp*"))
 
 
 # --- records
