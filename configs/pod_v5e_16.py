@@ -1,6 +1,6 @@
 """A TPU v5e slice of sixteen chips (4 x 4): MusicGen-small's size of decoder beside towers and denoiser of its width.
 
-launch/tpu_vm.sh TYPE=v5litepod-16 -- --config=pod_v5e_16 --workdir=DIR --config.data.path=DIR
+launch/tpu_vm.sh create train TYPE=v5litepod-16 -- --config=pod_v5e_16 --workdir=DIR --config.data.path=DIR
 
 What it takes of each chip: docs/scaling.md. No such slice has trained it.
 """

@@ -1,8 +1,8 @@
-"""A TPU v5p slice of 256 chips (4 x 8 x 8): MusicGen-large's size of decoder (3.3 B) and a denoiser of 5 B at 480p, 10 s.
+"""A TPU v5p slice of 256 chips (4 x 8 x 8): MusicGen-large's decoder (3.3 B), a denoiser of 4.4 B, 480p, 10 s.
 
-launch/tpu_vm.sh TYPE=v5p-512 -- --config=pod_v5p_256 --workdir=DIR --config.data.path=DIR
+launch/tpu_vm.sh create train TYPE=v5p-512 -- --config=pod_v5p_256 --workdir=DIR --config.data.path=DIR
 
-Frames of 480 x 640 pixels in patches of 16: 1,200 places a frame, as many as latents of an eightfold autoencoder have in
+Frames of 480 x 640 pixels in patches of 16: 1,200 places a frame, as many as latents of an eightfold autoencoder in
 patches of 2. The window is 256 frames, 10.24 s, which context parallelism divides. What it takes of each chip:
 docs/scaling.md. No such slice has trained it.
 """

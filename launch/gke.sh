@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Trains on Google Kubernetes Engine as a JobSet, which starts all pods again when one falls.
 #
-#     launch/gke.sh [--dry-run] [NAME=VALUE ...] -- --config=pod_v5e_16 --workdir=gs://... --config.data.path=/data/...
+#     launch/gke.sh [--dry-run] [NAME=VALUE ...] -- --config=pod_v5e_16 --workdir=/shared/run --config.data.path=/shared/records
 #
 #   NAME=mvgen               of the JobSet
 #   IMAGE=                   container image, built from launch/Containerfile (needed)
+#   BUCKET=                  Cloud Storage bucket, mounted at /shared (needed): checkpoints and records
 #   ACCELERATOR=tpu-v5-lite-podslice   node label; tpu-v5p-slice, tpu-v6e-slice ...
 #   TOPOLOGY=4x4             of one slice
 #   HOSTS=4                  pods in one slice
@@ -16,10 +17,11 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=launch/common.sh
 source "$HERE/common.sh" || exit
 # shellcheck disable=SC2034 # read by name below
-NAME=mvgen IMAGE='' ACCELERATOR=tpu-v5-lite-podslice TOPOLOGY=4x4 HOSTS=4 CHIPS=4 SLICES=1 RESTARTS=100
+NAME=mvgen IMAGE='' BUCKET='' ACCELERATOR=tpu-v5-lite-podslice TOPOLOGY=4x4 HOSTS=4 CHIPS=4 SLICES=1 RESTARTS=100
 read_words "$@"
 need_training_words
 [[ -n $IMAGE ]] || die "IMAGE=REGISTRY/NAME:TAG is missing: build it with launch/Containerfile"
+[[ -n $BUCKET ]] || die "BUCKET=NAME is missing: where checkpoints and records are, mounted at /shared"
 
 ARGUMENTS=''
 for word in "${TRAIN[@]}"; do
@@ -27,7 +29,7 @@ for word in "${TRAIN[@]}"; do
   ARGUMENTS+="                    - '${word//\'/\'\'}'"$'\n'
 done
 TEXT=$(cat "$HERE/jobset.yaml")
-for name in NAME IMAGE ACCELERATOR TOPOLOGY HOSTS CHIPS SLICES RESTARTS; do
+for name in NAME IMAGE BUCKET ACCELERATOR TOPOLOGY HOSTS CHIPS SLICES RESTARTS; do
   TEXT=${TEXT//"{{$name}}"/"${!name}"}
 done
 TEXT=${TEXT//"                    - {{ARGUMENTS}}"/"${ARGUMENTS%$'\n'}"}

@@ -2,27 +2,34 @@
 
     python -m mvgen.bench music [--size tiny|small|medium|large] [--seconds S] [--json FILE]
     python -m mvgen.bench data [--records DIR] [--json FILE]
+    python -m mvgen.bench train [--config NAME] [--records DIR] [--set FIELD=VALUE ...] [--json FILE]
+    python -m mvgen.bench goodput --workdir DIR
 
 ``music``: transformers on torch and ours generate from the same random weights, greedily, the same number of tokens;
 then their EnCodecs encode and decode the same sound. One line a case; how each figure is taken is said in
 docs/musicgen.md. ``data``: how fast training examples come, beside what training takes and beside reading the bare
-files.
+files. ``train``: time of a training step, model FLOPs over the measured matrix rate, input wait, compile time, memory.
+``goodput``: where the time of a training run went.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import runpy
 import sys
 import tempfile
 from pathlib import Path
+
+from ml_collections import ConfigDict
 
 from mvgen.benchmarks import loader
 from mvgen.benchmarks.beside_transformers import HEADING, measure_codec, measure_music
 from mvgen.benchmarks.codec import CodecCase
 from mvgen.benchmarks.music import CLOCKS, SIZES, Case
 from mvgen.errors import UserError, run_command
-from mvgen.files import check_output, write_json
+from mvgen.files import check_output, preset, write_json
+from mvgen.training import goodput
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(
         prog="python -m mvgen.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    subjects = words.add_subparsers(dest="subject", required=True, metavar="music|data")
+    subjects = words.add_subparsers(dest="subject", required=True, metavar="music|data|train|goodput")
     music = subjects.add_parser("music", help="generation of tokens beside transformers")
     music.add_argument("--size", choices=SIZES, default="tiny", help="MusicGen's sizes, or a tiny one (%(default)s)")
     music.add_argument("--seconds", type=float, default=2.0, help="of sound, for each request (%(default)s)")
@@ -50,7 +57,14 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--consumed", type=float, default=loader.CONSUMED, help="examples a second that training takes (%(default)s)"
     )
-    for subject in (music, data):
+    train = subjects.add_parser("train", help="a training step beside the matrix rate of this machine")
+    train.add_argument("--config", default="base", help="preset or file (%(default)s)")
+    train.add_argument("--records", metavar="DIR", help="folder of records to train on (default: some made for it)")
+    train.add_argument("--steps", type=int, default=10, help="that are timed (%(default)s)")
+    train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the configuration")
+    spent = subjects.add_parser("goodput", help="where the time of a training run went")
+    spent.add_argument("--workdir", required=True, help="of the run")
+    for subject in (music, data, train, spent):
         subject.add_argument("--json", metavar="FILE", help="write every figure here")
     return words
 
@@ -104,13 +118,52 @@ def bench_data(given: argparse.Namespace, cores: int) -> dict[str, object]:
     return {"cores": cores, **found}
 
 
+def bench_train(given: argparse.Namespace, cores: int) -> dict[str, object]:
+    """Prints every figure and returns what ``--json`` is to hold."""
+    from mvgen.benchmarks import train
+
+    if given.steps < 1:
+        raise UserError(f"--steps {given.steps}: it is at least 1")
+    config = runpy.run_path(str(preset(given.config)))["get_config"]()
+    for word in given.set:
+        field, equals, value = word.partition("=")
+        try:
+            now = config
+            for part in field.split(".")[:-1]:
+                now = now[part]
+            was = now[field.split(".")[-1]]
+            if not equals or isinstance(was, ConfigDict):
+                raise ValueError(word)
+            made = value.lower() in ("true", "1") if isinstance(was, bool) else type(was)(value)
+        except (KeyError, ValueError, TypeError):
+            raise UserError(f"--set {word}: it is FIELD=VALUE with a field of the configuration") from None
+        config.update_from_flattened_dict({field: made})
+    with tempfile.TemporaryDirectory() as folder:
+        if given.records is None:
+            loader.write_folder(Path(folder), records=64, seconds=6.0)
+        config.data.path = given.records or folder
+        found = train.measure(config, given.steps)
+    print(train.lines(found))
+    return {"cores": cores, **found}
+
+
+def bench_goodput(given: argparse.Namespace, cores: int) -> dict[str, object]:
+    """Prints the summary and returns what ``--json`` is to hold."""
+    found = goodput.summary(given.workdir)
+    if not found:
+        raise UserError(f"--workdir {given.workdir} has no {goodput.FILE}: it is no training run's, or an old one's")
+    print(goodput.told(found))
+    return {**found}
+
+
 def command(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     given = parser().parse_args(argv)
     if given.json:
         check_output("--json", given.json)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    figures = {"music": bench_music, "data": bench_data}[given.subject](given, cores)
+    subjects = {"music": bench_music, "data": bench_data, "train": bench_train, "goodput": bench_goodput}
+    figures = subjects[given.subject](given, cores)
     if given.json:
         write_json(given.json, figures)
     return 0
