@@ -1,6 +1,6 @@
 """A whole TPU v6e pod, 256 chips (16 x 16): the model of configs/pod_v5p_256.py, in a third of the memory a chip.
 
-launch/tpu_vm.sh create train TYPE=v6e-256 VERSION=v2-alpha-tpuv6e -- --config=pod_v6e_256 --workdir=DIR --config.data.path=DIR
+launch/tpu_vm.sh create train TYPE=v6e-256 VERSION=v2-alpha-tpuv6e -- --config=pod_v6e_256 --workdir=DIR ...
 
 What it takes of each chip: docs/scaling.md. No such pod has trained it.
 """

@@ -166,6 +166,7 @@ def test_local_gives_up(tmp_path: Path, status: int, words: str) -> None:
 
 
 def test_local_passes_sigterm_on(tmp_path: Path) -> None:
+    log = tmp_path / "log"
     body = (
         f"trap 'echo saved >>{tmp_path}/log; exit 143' TERM\necho ready >>{tmp_path}/log\nwhile :; do sleep 0.05; done"
     )

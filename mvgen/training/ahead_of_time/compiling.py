@@ -29,6 +29,10 @@ RECORDS = RecordSpec(codebooks=4, codebook_size=512, frame_size=(64, 64), flow_s
 """What records are taken to be where neither a preset nor a folder says: those of Recital."""
 
 
+CUDA_OPTIONS = {"xla_gpu_enable_triton_gemm": False}
+"""Where there is no GPU to try tile sizes on, XLA's own products by Triton cannot be settled; cuBLAS's can."""
+
+
 class DoesNotFit(UserError):
     """The step takes more memory than a device has."""
 
@@ -138,7 +142,7 @@ def compile_for(config: ConfigDict, spec: RecordSpec, topology: Topology, flops:
     begun = time.perf_counter()
     lowered = program.step.lower(program.abstract, batch)
     try:
-        compiled = lowered.compile()
+        compiled = lowered.compile(CUDA_OPTIONS if topology.chip.kind == "cuda" else None)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

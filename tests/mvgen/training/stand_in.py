@@ -48,7 +48,8 @@ def _run(records: str, workdir: str, fields: dict[str, Any], stderr: str, enviro
     os.environ.update(environment)
     if "CPU_DEVICES" in environment:
         jax.config.update("jax_num_cpu_devices", int(environment["CPU_DEVICES"]))
-    install()
+    if environment.get("MODEL") != "real":
+        install()
     config = tiny(records)
     config.update_from_flattened_dict(fields)
 
@@ -69,10 +70,15 @@ def begin(records: Path, workdir: Path, fields: dict[str, Any], **environment: s
     return process
 
 
-def begin_two(records: Path, workdir: Path, fields: dict[str, Any]) -> list[BaseProcess]:
-    """Starts a run of two processes with two devices each."""
+def begin_two(
+    records: Path, workdir: Path, fields: dict[str, Any], devices: int = 2, **environment: str
+) -> list[BaseProcess]:
+    """Starts a run of two processes with so many devices each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = {distributed.ADDRESS: f"127.0.0.1:{port}", distributed.COUNT: "2", "CPU_DEVICES": "2"}
-    return [begin(records, workdir, fields, **common, **{distributed.NUMBER: str(number)}) for number in range(2)]
+    common = {distributed.ADDRESS: f"127.0.0.1:{port}", distributed.COUNT: "2", "CPU_DEVICES": str(devices)}
+    return [
+        begin(records, workdir, fields, **common, **environment, **{distributed.NUMBER: str(number)})
+        for number in range(2)
+    ]

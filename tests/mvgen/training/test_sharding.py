@@ -9,12 +9,15 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import PartitionSpec as P
 
 from mvgen.errors import UserError
 from mvgen.training import sharding, step
+from mvgen.training.logger import read_history
 from tests.mvgen.synthetic import SPEC, tiny, write_records
+from tests.mvgen.training import stand_in
 
 MESH = sharding.make_mesh(devices=jax.devices()[:1])
 
@@ -102,7 +105,7 @@ def told(state):
 
 first, start, results = program_of((1, 1, 1)), None, []
 start = jax.device_get(first.init())
-for shape in ((1, 1, 1), (8, 1, 1), (4, 2, 1), (2, 2, 2)):
+for shape in ((1, 1, 1), (8, 1, 1), (4, 2, 1), (2, 2, 2), (4, 1, 1, 2)):
     program = first if shape == (1, 1, 1) else program_of(shape)
     state = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), start, program.abstract)
     kernel = state.params["decoder"]["layers"][0]["mlp"]["fc1"]["kernel"]
@@ -125,7 +128,8 @@ print(json.dumps(results))
 
 
 def test_training_on_eight_devices_is_training_on_one(tmp_path: Path) -> None:
-    """Five steps on meshes of 1, 8, 4 x 2 and 2 x 2 x 2 devices; a checkpoint of one mesh goes on in another."""
+    """Five steps on meshes of 1, 8, 4 x 2, 2 x 2 x 2 devices, and 4 x 2 along context; a checkpoint of one goes on in
+    another."""
     records = write_records(tmp_path / "records", {"train": [12, 20, 30, 15], "test": [12]})
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(records), str(tmp_path / "run")], capture_output=True, text=True,
@@ -133,7 +137,7 @@ def test_training_on_eight_devices_is_training_on_one(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     one, *others = json.loads(done.stdout.splitlines()[-1])
-    assert [result.get("split") for result in (one, *others)] == [1, 1, 2, 4, None]
+    assert [result.get("split") for result in (one, *others)] == [1, 1, 2, 4, 1, None]
     assert len(set(one["losses"])) == 5 and np.isfinite(one["losses"]).all()
     for result in others:
         count = len(result["losses"])
@@ -144,3 +148,41 @@ def test_training_on_eight_devices_is_training_on_one(tmp_path: Path) -> None:
             np.testing.assert_allclose(result["params"][name], values, rtol=1e-5, atol=2e-5, err_msg=name)
         both = [np.concatenate(list(found["params"].values())) for found in (one, result)]
         assert np.mean(np.isclose(*both, rtol=1e-5, atol=1e-6)) > 0.99
+
+
+@pytest.mark.slow
+def test_two_processes_of_four_devices_are_one_device(tmp_path: Path) -> None:
+    """The real model, film and all: five steps on 2 x 2 x 2 devices, split by tensor or by context."""
+    records = write_records(tmp_path / "records", {"train": [12, 20, 30, 15], "test": [12]})
+    fields = {
+        "train.steps": 5, "train.eval_every": 0, "data.batch_size": 8, "optimizer.learning_rate": 1e-4,
+        "train.compilation_cache": "none", "loss.video_examples": 8,
+    }  # fmt: skip
+    runs = {"one": {}, "tensor": {"mesh.fsdp": 2, "mesh.tensor": 2}, "context": {"mesh.fsdp": 2, "mesh.context": 2}}
+    for name, mesh in runs.items():
+        if name == "one":
+            processes = [stand_in.begin(records, tmp_path / name, fields, MODEL="real")]
+        else:
+            processes = stand_in.begin_two(records, tmp_path / name, {**fields, **mesh}, devices=4, MODEL="real")
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0] * len(processes), (
+            tmp_path / f"{name}.err"
+        ).read_text()
+    one = saved_arrays(tmp_path / "one", 5)
+    for name in ("tensor", "context"):
+        other = saved_arrays(tmp_path / name, 5)
+        for key, values in one["params"].items():
+            np.testing.assert_allclose(other["params"][key], values, rtol=1e-5, atol=2e-5, err_msg=f"{name} {key}")
+        losses = [read_history(tmp_path / run)[-1]["loss"] for run in ("one", name)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def saved_arrays(workdir: Path, number: int) -> dict[str, dict[str, np.ndarray]]:
+    """Parameters of a checkpoint by name, whatever devices it was saved from."""
+    folder = workdir / "checkpoints" / str(number) / "state"
+    handler = ocp.PyTreeCheckpointHandler()
+    like = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(folder).tree)
+    held = handler.restore(folder, args=ocp.args.PyTreeRestore(restore_args=like))
+    leaves = jax.tree_util.tree_leaves_with_path(held["params"])
+    return {"params": {sharding.path_name(path): leaf for path, leaf in leaves}}
