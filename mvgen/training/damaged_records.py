@@ -39,14 +39,14 @@ class SparingWindows(loader.Windows):
         try:
             return super().read(places)
         except RecordError:
-            rows = zip(*(np.asarray(column).tolist() for column in places), strict=True)
+            rows = list(zip(*(np.asarray(column).tolist() for column in places), strict=True))
             read = [self._spared(int(row[0]), int(row[1]), row[2:]) for row in rows]
         return {name: np.concatenate([batch[name] for batch in read]) for name in read[0]}
 
     def _spared(self, record: int, start: int, camera: tuple[float, ...]) -> loader.Batch:
         """One window, of this record or of the first behind it that can be read."""
         begin = int(np.searchsorted(self.usable, record))
-        for number in np.roll(self.usable, -begin):
+        for number in np.roll(self.usable, -begin).tolist():
             latest = int(self.source.frames[number]) - self.frames
             try:
                 return super().read(tuple([value] for value in (number, min(start, latest), *camera)))

@@ -60,7 +60,7 @@ def split(x: jax.Array) -> jax.Array:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
         return x
-    spec = [P.UNCONSTRAINED] * x.ndim
+    spec: list[Any] = [P.UNCONSTRAINED] * x.ndim
     if x.shape[0] % (mesh.shape["data"] * mesh.shape["fsdp"]) == 0:
         spec[0] = ("data", "fsdp")
     if x.shape[1] % mesh.shape[CONTEXT] == 0:
@@ -77,7 +77,7 @@ class Single:
     def __call__(self, x: jax.Array, *inputs: Any, **options: Any) -> Any:
         x = split(x)
         if self._config.remat == NONE:
-            return split(self._layer(x, *inputs, **options))  # type: ignore[operator]
+            return split(self._layer(x, *inputs, **options))
         graphdef, params = nnx.split(self._layer)
 
         # Options may hold what is no array (a list that weights are appended to): they are closed over.
@@ -108,7 +108,7 @@ class Scanned:
             return split(layer(self._graphdef, params, split(x))), None
 
         # Inside a loop nothing can be merged with the forward pass, so no barrier against that is needed.
-        run = run if self._config.remat == NONE else jax.checkpoint(run, prevent_cse=False)  # type: ignore[assignment]
+        run = run if self._config.remat == NONE else jax.checkpoint(run, prevent_cse=False)
         return jax.lax.scan(run, x, self._stacked)[0]
 
 

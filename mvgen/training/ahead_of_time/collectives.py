@@ -23,7 +23,7 @@ _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\(")
 _CALLED = re.compile(
-    r"(?:calls|to_apply|body|condition|branch_computations|called_computations)=\{?((?:%?[\w.\-]+(?:, )?)+)"
+    r"(?:calls|to_apply|body|condition|branch_computations|called_computations)=(?:\{([^}]*)\}|(%?[\w.\-]+))"
 )
 _MESH_GROUPS = re.compile(
     r"replica_groups=mesh\[([^\]]+)\](?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))? \{([^}]*)\}"
@@ -125,8 +125,8 @@ def collectives(text: str, devices: int, slices: int = 1) -> dict[str, Collectiv
         times[computation] += often
         for line in bodies[computation]:
             trips = _trips(line, bodies) if " while(" in line else 1.0
-            for called in _CALLED.findall(line):
-                for each in called.split(", "):
+            for several, called in _CALLED.findall(line):
+                for each in (several or called).split(", "):
                     if each.lstrip("%") in bodies:
                         visit(each.lstrip("%"), often * trips)
 
