@@ -82,6 +82,7 @@ DEV = [
     "chex>=0.1.90",  # assertions over trees of arrays, fake devices
     "ruff>=0.11",  # lint
     "mypy>=1.15",  # types
+    "pyyaml>=6",  # reads what launch/ makes, in tests
     "import-linter>=2.3",  # which way imports run: the layers of pyproject.toml
 ]
 

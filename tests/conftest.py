@@ -16,8 +16,9 @@ os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="numba-")
 os.environ.setdefault("XDG_CACHE_HOME", tempfile.mkdtemp(prefix="mvgen-cache-"))
 
 LONG = (
-    "training/test_sharding.py", "training/test_loop.py", "training/test_golden.py", "training/test_init_from.py",
-    "training/test_losses.py", "evaluation/test_folders.py", "data_prep/test_faults.py", "data_prep/test_bad_input.py",
+    "training/test_sharding.py", "training/test_training_faults.py", "training/test_loop.py",
+    "training/test_golden.py", "training/test_init_from.py", "training/test_losses.py",
+    "evaluation/test_folders.py", "data_prep/test_faults.py", "data_prep/test_bad_input.py",
 )  # fmt: skip
 """Files of few tests that take long: begun first, so that no core waits for the other at the end."""
 

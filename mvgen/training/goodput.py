@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 FILE = "goodput.jsonl"
-KINDS = ("init", "compile", "data", "step", "save", "evaluate")
+KINDS = ("init", "compile", "data", "train", "save", "evaluate")
+"""``train``: the steps themselves, with the waiting for their numbers."""
 
 
 class Goodput:
@@ -48,7 +49,7 @@ class Goodput:
         self._last = now
 
     @contextmanager
-    def on(self, kind: str, rest: str = "step") -> Iterator[None]:
+    def on(self, kind: str, rest: str = "train") -> Iterator[None]:
         """What happens inside is of this kind, what happened before it of the kind ``rest``."""
         self.spent(rest)
         try:
@@ -87,27 +88,25 @@ def summary(workdir: str | os.PathLike[str]) -> dict[str, float]:
             continue
     found = dict.fromkeys((*KINDS, "lost", "down"), 0.0)
     starts, before = 0, None
-    counted: list[
-        tuple[int, float]
-    ] = []  # steps not known to be lost: the last of a line, and seconds of all its steps
+    # Of lines not known to be lost: the last step, and the seconds that its steps took.
+    counted: list[tuple[int, float]] = []
     for line in lines:
         spent = {kind: line.get(kind, 0.0) for kind in KINDS}
         if line.get("event") in ("start", "rollback"):
             starts += line["event"] == "start"
-            if (
-                before is not None and line["event"] == "start"
-            ):  # what is not accounted for by this start's own time, it was not there
+            # What this start does not account for, it was not there.
+            if before is not None and line["event"] == "start":
                 found["down"] += max(0.0, line["time"] - before - sum(spent.values()))
             while counted and counted[-1][0] > line["step"]:
                 found["lost"] += counted.pop()[1]
-        if spent["step"]:
-            counted.append((line["step"], spent["step"]))
+        if spent["train"]:
+            counted.append((line["step"], spent["train"]))
         for kind, seconds in spent.items():
             found[kind] += seconds
         before = line["time"]
     total = sum(found[kind] for kind in KINDS) + found["down"]
     return {**found, "starts": starts, "total": total,
-            "goodput": (found["step"] - found["lost"]) / total if total else 0.0}  # fmt: skip
+            "goodput": (found["train"] - found["lost"]) / total if total else 0.0}  # fmt: skip
 
 
 def told(found: dict[str, float]) -> str:

@@ -236,7 +236,7 @@ class _Run:
         if self.progress:
             self.progress.update(step, {name: value for name, value in told.items() if name != WISH})
             if step % self.config.train.log_every == 0:
-                self.spent.spent("step")
+                self.spent.spent("train")
                 self.spent.write(step)
         return told
 
@@ -337,7 +337,7 @@ class _Run:
         if self.progress:
             self.progress.close()
         if self.workdir is not None:
-            self.spent.spent("step")
+            self.spent.spent("train")
             self.spent.write(self.step, "end")
             if found := goodput.summary(self.workdir):
                 print(goodput.told(found), file=sys.stderr, flush=True)

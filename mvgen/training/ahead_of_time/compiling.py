@@ -86,6 +86,7 @@ def abstract_batch(config: ConfigDict, spec: RecordSpec, program: Program) -> di
         "frames": ((frames, *(spec.frame_size or ()), 3), np.uint8),
         "flow": ((frames, *(spec.flow_size or ()), 2), np.float16),
         "semantic": ((frames, spec.semantic_dim), np.float16),
+        "landmarks": ((frames, len(spec.landmarks), 3), np.float16),
     }
     return {
         name: jax.ShapeDtypeStruct((size, *known[name][0]), known[name][1], sharding=program.batch_sharding)

@@ -105,7 +105,7 @@ def test_sigterm_saves_and_the_next_start_goes_on(records: Path, tmp_path: Path)
     process.kill()
     process.join()
     found = goodput.summary(tmp_path / "run")
-    assert found["starts"] == 2 and 0 < found["goodput"] < 1 and found["step"] > 0 and found["compile"] > 0
+    assert found["starts"] == 2 and 0 < found["goodput"] < 1 and found["train"] > 0 and found["compile"] > 0
 
 
 def killed_often(records: Path, folder: Path, kills: int, steps: int) -> None:
