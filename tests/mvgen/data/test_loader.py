@@ -82,7 +82,7 @@ def test_position_is_one_number_whatever_hosts_and_threads(windows: loader.Windo
     hosts = [take(windows, 6, process_index=i, process_count=2) for i in range(2)]
     for step in range(6):
         together = hosts[0][2 * step : 2 * step + 2] + hosts[1][2 * step : 2 * step + 2]
-        assert sorted(together) == sorted(straight[4 * step : 4 * step + 4])
+        assert together == straight[4 * step : 4 * step + 4]  # in this order, so that each meets the same noise
     assert examples(list(islice(loader.batches(windows, 4, 8), 6))) != straight
 
 
