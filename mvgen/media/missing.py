@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import av
 import av.container
 
+from mvgen.media.joined import Window
 from mvgen.media.notes import note
 
 GAP = 0.1
@@ -74,13 +75,15 @@ def tell_unread(name: str, container: av.container.InputContainer, read: int, si
         note(f"{name}: in its last {unread:.0%} nothing was found that can be read")
 
 
-def tell_cut_riff(name: str, size: int) -> None:
+def tell_cut_riff(name: str, window: Window) -> None:
     """Notes that a RIFF file (WAV, AVI) has fewer bytes than it states; libavformat takes what is there for its length.
 
     Args:
-        size: bytes of the file.
+        window: its bytes.
     """
+    size = window.end - window.begin
     with open(name, "rb") as file:
+        file.seek(window.begin)
         head = file.read(8)
     stated = 8 + int.from_bytes(head[4:], "little")
     # What was recorded into a pipe states the most that there can be.

@@ -19,6 +19,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
@@ -27,7 +28,9 @@ import av.container
 
 from mvgen.errors import UserError
 from mvgen.media.container import Stream, explain, kind_of, open_media, picture_stream, regular_file, sound_stream
-from mvgen.media.missing import stated_seconds, tell_cut_riff, tell_gaps, tell_shorter, tell_unread
+from mvgen.media.joined import Window, windows_of
+from mvgen.media.kinds import READ
+from mvgen.media.missing import MOST_TOLD, stated_seconds, tell_cut_riff, tell_gaps, tell_shorter, tell_unread
 from mvgen.media.notes import note
 
 FALL = 0.5
@@ -38,6 +41,8 @@ ALIKE = 1.0
 """Seconds by which the steps of picture and sound at one seam may differ: their last packets end at different times."""
 TINY = 1e-6
 """Seconds: less than any container's tick, more than what floats lose."""
+CLOCK = 90_000
+"""Ticks a second, to which the length of a recording is exact."""
 FINE = 1 / 8000
 """Seconds: where a container's clock ticks no coarser, the length it gives the last packet of a sound is exact."""
 
@@ -90,17 +95,36 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Timeline:
-    """The courses of the streams that are read as picture and as sound, by their number in the file."""
+class Recording:
+    """One recording of a file; most files hold one.
+
+    Attributes:
+        courses: of the streams that are read as picture and as sound, by their number in the file.
+        window: its bytes, where the file holds several (:mod:`mvgen.media.joined`).
+        begin: seconds of the recordings before it.
+    """
 
     courses: dict[int, Course]
+    window: Window | None = None
+    begin: Fraction = Fraction(0)
+
+    def span(self, kind: str = "") -> float:
+        """Seconds from the first packet's beginning to the last one's end, of either stream or of those of a kind."""
+        courses = [each for each in self.courses.values() if kind in ("", each.kind) and each.first is not None]
+        first = [course.first for course in courses if course.first is not None]
+        last = [course.last for course in courses if course.last is not None]
+        return max(last) - min(first) if first and last else 0.0
 
     @property
-    def seconds(self) -> float:
-        """From the first packet's beginning to the last one's end, whichever stream they are of."""
-        first = [course.first for course in self.courses.values() if course.first is not None]
-        last = [course.last for course in self.courses.values() if course.last is not None]
-        return max(last) - min(first) if first and last else 0.0
+    def has_picture(self) -> bool:
+        """Whether a picture tells where it begins and ends."""
+        return self.span("picture") > 0
+
+    @property
+    def end(self) -> Fraction:
+        """Where the next one begins: behind the picture, or the sound where there is none."""
+        seconds = self.span("picture") or self.span()
+        return self.begin + Fraction(seconds).limit_denominator(CLOCK)
 
 
 @dataclass(frozen=True)
@@ -114,8 +138,8 @@ class _Seam:
     moment: float
 
 
-def timeline_of(path: str | os.PathLike[str]) -> Timeline:
-    """The timeline of a file. Read once, and kept for the readers of its picture and of its sound.
+def recordings_of(path: str | os.PathLike[str]) -> tuple[Recording, ...]:
+    """The recordings of a file. Read once, and kept for the readers of its picture and of its sound.
 
     Raises:
         UserError: not a readable media file.
@@ -123,15 +147,41 @@ def timeline_of(path: str | os.PathLike[str]) -> Timeline:
     name = regular_file(path)
     try:
         state = os.stat(name)
+        return _recordings(os.path.abspath(name), (state.st_mtime_ns, state.st_size, state.st_ino))
     except OSError as error:  # it was there a moment ago
         raise UserError(f"{name}: {error.strerror}") from None
-    return _timeline(os.path.abspath(name), (state.st_mtime_ns, state.st_size, state.st_ino))
 
 
 @lru_cache(maxsize=8)
-def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
+def _recordings(name: str, state: tuple[int, int, int]) -> tuple[Recording, ...]:
     """``state`` tells one file of a name from the next."""
-    with open_media(name) as container:
+    windows = windows_of(name)
+    if len(windows) == 1:
+        return (_recording(name),)
+    found: list[Recording] = []
+    for window in windows:
+        begin = found[-1].end if found else Fraction(0)
+        try:
+            recording = _recording(name, window, begin)
+        except UserError as error:
+            if not found:
+                raise
+            note(f"behind {float(begin):.2f} s lies what begins as a recording and cannot be read: {error}")
+            continue
+        if recording.span():
+            found.append(recording)
+    if not found:
+        raise UserError(f"{name} holds neither picture nor sound; {READ}")
+    if len(found) > 1:
+        begins = ", ".join(f"{float(each.begin):.2f} s" for each in found[1 : 1 + MOST_TOLD])
+        more = f" and {len(found) - 1 - MOST_TOLD} more" if len(found) - 1 > MOST_TOLD else ""
+        note(f"{name} holds {len(found)} recordings, joined byte by byte: the next begins at {begins}{more}")
+    return tuple(found)
+
+
+def _recording(name: str, window: Window | None = None, begin: Fraction = Fraction(0)) -> Recording:
+    """Reads the packets of one recording, and notes what is wrong with it; see :class:`Recording`."""
+    with open_media(name, window) as container:
         picture, sound = picture_stream(container), sound_stream(container)
         streams = [stream for stream in (picture, sound) if stream is not None]
         packets: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
@@ -145,17 +195,20 @@ def _timeline(name: str, state: tuple[int, int, int]) -> Timeline:
             stream.index: _course(packets[stream.index], seams.get(stream.index, []), stream) for stream in streams
         }
         _tell(name, courses, seams)
-        timeline = Timeline(courses)
+        recording = Recording(courses, window, begin)
         if sound is not None:
             course = courses[sound.index]
-            tell_gaps(name, _stretches(packets[sound.index], course), courses[streams[0].index].first or 0.0)
+            tell_gaps(
+                name, _stretches(packets[sound.index], course), (courses[streams[0].index].first or 0.0) - float(begin)
+            )
         if not any(seams.values()):
             avi = container.format.name == "avi" and picture is not None
-            there = courses[picture.index].seconds if avi and picture is not None else timeline.seconds
+            there = courses[picture.index].seconds if avi and picture is not None else recording.span()
             tell_shorter(name, stated_seconds(container, picture), there)
-        tell_unread(name, container, read, state[1])
-        tell_cut_riff(name, state[1])
-    return timeline
+        window = window or Window(0, os.path.getsize(name))
+        tell_unread(name, container, read, window.end - window.begin)
+        tell_cut_riff(name, window)
+    return recording
 
 
 def _tell(name: str, courses: dict[int, Course], seams: dict[int, list[_Seam]]) -> None:
@@ -240,8 +293,7 @@ def _steps(number: int, packets: list[Packet]) -> Iterator[_Seam]:
             latest = end
         elif packet.decoded - before.decoded < -FALL:
             # Stamps below 0 are what a decoder needs to begin, and lie before the part's own beginning.
-            expected = before.decoded + before.seconds
-            yield _Seam(number, ordinal, packet.place, max(packet.decoded, 0.0) - expected, expected)
+            yield _Seam(number, ordinal, packet.place, max(packet.presented, 0.0) - latest, latest)
             latest = end
         elif packet.presented - latest > LEAP:
             yield _Seam(number, ordinal, packet.place, packet.presented - latest, latest)
@@ -278,8 +330,7 @@ def span(path: str | os.PathLike[str], kind: str = "") -> float:
     Raises:
         UserError: not a readable media file.
     """
-    courses = timeline_of(path).courses
-    return Timeline({number: each for number, each in courses.items() if kind in ("", each.kind)}).seconds
+    return max(float(each.begin) + each.span(kind) for each in recordings_of(path))
 
 
 def check_span(path: str | os.PathLike[str], most: float, kind: str = "") -> None:
