@@ -5,13 +5,14 @@ Containers lose packets without an error, end where a copy broke off, and header
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import av
 import av.container
 
 from mvgen.media.joined import Window
 from mvgen.media.notes import note
+from mvgen.media.ogg import Page
 
 GAP = 0.1
 """Seconds without sound between two packets of it before that is told."""
@@ -73,6 +74,14 @@ def tell_unread(name: str, container: av.container.InputContainer, read: int, si
     unread = 1 - read / max(1, size)
     if container.format.name in READ_ON and read and unread > UNREAD:
         note(f"{name}: in its last {unread:.0%} nothing was found that can be read")
+
+
+def tell_damaged_pages(name: str, pages: Sequence[Page]) -> None:
+    """Notes that check sums of an Ogg's pages are wrong: libavformat leaves these out without a word."""
+    damaged = [page for page in pages if not page.whole]
+    if damaged:
+        note(f"{name}: {len(damaged)} of {len(pages)} pages are damaged, and left out (the first at byte "
+             f"{damaged[0].place})")  # fmt: skip
 
 
 def tell_cut_riff(name: str, window: Window) -> None:

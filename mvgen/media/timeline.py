@@ -30,8 +30,17 @@ from mvgen.errors import UserError
 from mvgen.media.container import Stream, explain, kind_of, open_media, picture_stream, regular_file, sound_stream
 from mvgen.media.joined import Window, windows_of
 from mvgen.media.kinds import READ
-from mvgen.media.missing import MOST_TOLD, stated_seconds, tell_cut_riff, tell_gaps, tell_shorter, tell_unread
+from mvgen.media.missing import (
+    MOST_TOLD,
+    stated_seconds,
+    tell_cut_riff,
+    tell_damaged_pages,
+    tell_gaps,
+    tell_shorter,
+    tell_unread,
+)
 from mvgen.media.notes import note
+from mvgen.media.ogg import Stamped, granules_of, moved, pages_of
 
 FALL = 0.5
 """Seconds: smaller steps back are reordering and rounding."""
@@ -92,6 +101,10 @@ class Course:
         while number and (floor := self.floors[number]) is not None and presented < floor:
             number -= 1
         return self.shifts[number]
+
+    def near_seam(self, ordinal: int) -> bool:
+        """Whether stamps are moved from this packet on, or from the one before or behind it."""
+        return any(abs(ordinal - each) <= 1 for each in self.ordinals[1:])
 
 
 @dataclass(frozen=True)
@@ -185,10 +198,13 @@ def _recording(name: str, window: Window | None = None, begin: Fraction = Fracti
         picture, sound = picture_stream(container), sound_stream(container)
         streams = [stream for stream in (picture, sound) if stream is not None]
         packets: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
+        places: list[int] = []  # in the file, of the sound's packets
         read = 0
         for place, packet in enumerate(stamped(container, streams, tell=True)):
             read = max(read, (packet.pos or 0) + packet.size)
             packets[packet.stream.index].append(_measured(place, packet))
+            if packet.stream is sound:
+                places.append(packet.pos or 0)
         packets = {number: _with_lengths(of_stream) for number, of_stream in packets.items()}
         seams = _seams(packets)
         courses = {
@@ -196,6 +212,15 @@ def _recording(name: str, window: Window | None = None, begin: Fraction = Fracti
         }
         _tell(name, courses, seams)
         recording = Recording(courses, window, begin)
+        window = window or Window(0, os.path.getsize(name))
+        if container.format.name == "ogg":
+            pages = list(pages_of(name, window))
+            read = max((page.place + page.size for page in pages if page.whole), default=0)
+            tell_damaged_pages(name, pages)
+            if sound is not None:
+                given = _given(packets[sound.index], places, courses[sound.index])
+                moves = moved(pages, given, granules_of(sound))
+                courses[sound.index] = _behind_lost_pages(packets[sound.index], seams[sound.index], moves, sound)
         if sound is not None:
             course = courses[sound.index]
             tell_gaps(
@@ -205,10 +230,31 @@ def _recording(name: str, window: Window | None = None, begin: Fraction = Fracti
             avi = container.format.name == "avi" and picture is not None
             there = courses[picture.index].seconds if avi and picture is not None else recording.span()
             tell_shorter(name, stated_seconds(container, picture), there)
-        window = window or Window(0, os.path.getsize(name))
         tell_unread(name, container, read, window.end - window.begin)
         tell_cut_riff(name, window)
     return recording
+
+
+def _given(packets: list[Packet], places: list[int], course: Course) -> list[Stamped]:
+    """The packets of an Ogg's sound as they lie on the timeline, each with the place of its page."""
+    return [
+        Stamped(place, packet.presented + course.shift(ordinal, packet.presented), packet.seconds)
+        for ordinal, (packet, place) in enumerate(zip(packets, places, strict=True))
+    ]
+
+
+def _behind_lost_pages(
+    packets: list[Packet], seams: list[_Seam], moves: list[tuple[int, float]], sound: av.AudioStream
+) -> Course:
+    """The course of an Ogg's sound with what follows lost pages moved (:func:`mvgen.media.ogg.moved`)."""
+    if moves:
+        # To the last packet libavformat gives all the time that is missing.
+        usual = sorted(packet.seconds for packet in packets)[len(packets) // 2]
+        packets[-1] = replace(packets[-1], seconds=min(packets[-1].seconds, usual))
+    late = [_Seam(sound.index, at, packets[at].place, -more, packets[at].presented) for at, more in moves]
+    course = _course(packets, sorted([*seams, *late], key=lambda seam: seam.ordinal), sound)
+    course.floors = [None] * len(course.floors)
+    return course
 
 
 def _tell(name: str, courses: dict[int, Course], seams: dict[int, list[_Seam]]) -> None:
