@@ -114,7 +114,7 @@ def evaluate_folders(
         except UserError as error:
             return error
 
-    # Threads, not processes: OpenCV, libav and numpy let go of the interpreter, and librosa is costly to import.
+    # Threads, not processes: OpenCV, libav and numpy let go of the interpreter.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         analysed = tqdm(
             pool.map(analyse_pair, names), total=len(names), desc="listening", unit="clip", disable=not progress
