@@ -164,6 +164,8 @@ def decoded(
     for ordinal, packet in enumerate(stamped(container, [stream])):
         losses.packets += 1
         tick = packet.time_base or Fraction(0)
+        if ordinal in course.strays:
+            packet.pts = packet.dts = None
         stamp = packet.pts if packet.pts is not None else packet.dts
         moment: Fraction | None = None if stamp is None else stamp * tick
         if moment is not None and tick and (ticks := round(course.shift(ordinal, float(moment)) / float(tick))):

@@ -57,9 +57,9 @@ def native_sound(
     filmed = any(recording.has_picture for recording in recordings)
     for recording in recordings:
         try:
-            piece, own_rate = _of_recording(name, recording, side)
+            piece, own_rate = _of_recording(name, recording, side, limit)
         except UserError as error:
-            if len(recordings) == 1:
+            if len(recordings) == 1 or isinstance(error, _TooLong):
                 raise
             note(f"{error}; there is silence instead, from {float(recording.begin):.2f} s on")
             continue
@@ -69,7 +69,7 @@ def native_sound(
         pieces.append((begin, resample(piece, own_rate, rate)))
         end = max(end, begin + len(pieces[-1][1]))
         if limit is not None and end > limit * rate:
-            raise UserError(f"{name}: its sound lasts {end / rate:.0f} s, over the limit of {float(limit):g} s")
+            raise _TooLong(name, end / rate, limit)
     if not pieces:
         raise UserError(f"{name}: in none of its {len(recordings)} recordings is a sound that can be read")
     return joined(pieces, end), rate
@@ -87,7 +87,12 @@ def joined(pieces: Sequence[tuple[int, np.ndarray]], length: int) -> np.ndarray:
     return sound
 
 
-def _of_recording(name: str, recording: Recording, side: int | None) -> tuple[np.ndarray, int]:
+class _TooLong(UserError):
+    def __init__(self, name: str, seconds: float, limit: Seconds):
+        super().__init__(f"{name}: its sound lasts {seconds:.0f} s, over the limit of {float(limit):g} s")
+
+
+def _of_recording(name: str, recording: Recording, side: int | None, limit: Seconds | None) -> tuple[np.ndarray, int]:
     """The sound of one recording; see :func:`native_sound`."""
     begin = origin(name, recording)
     with open_media(name, recording.window) as container:
@@ -112,6 +117,8 @@ def _of_recording(name: str, recording: Recording, side: int | None) -> tuple[np
         length -= excess if 0 < excess <= 2 * max(map(len, blocks[-2:])) else 0
     if length <= 0:
         raise UserError(f"{name}: none of its sound lies within the time of its picture")
+    if limit is not None and length > limit * rate:
+        raise _TooLong(name, length / rate, limit)
     return joined([(int(start), block) for start, block in zip(starts, blocks, strict=True)], length), rate
 
 

@@ -6,6 +6,7 @@ are, the second part would lie over the first, or hours behind it. Such a seam m
 both streams, so that the second part's picture follows the first part's, and its sound stays with it.
 
 - **A fall** is a decoding time more than :data:`FALL` before that of the packet before it.
+- **A stray** stamp, of one packet or two, leads away and back again: it is not believed, nor are seams seen in it.
 - **A leap** is a presentation more than :data:`LEAP` after all before it, during which the other stream is silent, too.
   A picture that stands still while the sound goes on is none, nor is anything in a file with one stream: there, stamps
   are all there is.
@@ -44,6 +45,8 @@ from mvgen.media.ogg import Stamped, granules_of, moved, pages_of
 
 FALL = 0.5
 """Seconds: smaller steps back are reordering and rounding."""
+MOST_STRAY = 2
+"""Packets in a row whose stamps may be astray."""
 LEAP = 10.0
 """Seconds: smaller leaps are gaps, in which nothing was recorded though time went on (ffmpeg draws the line there)."""
 ALIKE = 1.0
@@ -77,6 +80,7 @@ class Course:
         first, last: where its first packet begins and its last ends on the timeline; None where it has no stamp.
         step: its usual packet's length.
         packets: how many there are.
+        strays: the numbers of those whose stamps are not believed.
         exact_end: whether the container says to the sample where the last packet ends.
     """
 
@@ -88,6 +92,7 @@ class Course:
     last: float | None = None
     step: float = 0.0
     packets: int = 0
+    strays: frozenset[int] = frozenset()
     exact_end: bool = False
 
     @property
@@ -206,10 +211,16 @@ def _recording(name: str, window: Window | None = None, begin: Fraction = Fracti
             if packet.stream is sound:
                 places.append(packet.pos or 0)
         packets = {number: _with_lengths(of_stream) for number, of_stream in packets.items()}
+        strays = {number: _strays(of_stream) for number, of_stream in packets.items()}
+        for number, of_stream in packets.items():
+            for ordinal in strays[number]:
+                of_stream[ordinal] = replace(of_stream[ordinal], decoded=-1.0, presented=-1.0, seconds=-1.0)
         seams = _seams(packets)
         courses = {
             stream.index: _course(packets[stream.index], seams.get(stream.index, []), stream) for stream in streams
         }
+        for number, course in courses.items():
+            course.strays = strays[number]
         _tell(name, courses, seams)
         recording = Recording(courses, window, begin)
         window = window or Window(0, os.path.getsize(name))
@@ -221,6 +232,7 @@ def _recording(name: str, window: Window | None = None, begin: Fraction = Fracti
                 given = _given(packets[sound.index], places, courses[sound.index])
                 moves = moved(pages, given, granules_of(sound))
                 courses[sound.index] = _behind_lost_pages(packets[sound.index], seams[sound.index], moves, sound)
+                courses[sound.index].strays = strays[sound.index]
         if sound is not None:
             course = courses[sound.index]
             tell_gaps(
@@ -282,13 +294,21 @@ def stamped(
     damaged so that no further packet is found, they end (with ``tell``, a note says so)."""
     if not streams:
         return
-    try:
-        for packet in container.demux(streams):
-            if packet.size or packet.pts is not None or packet.dts is not None:
-                yield packet
-    except av.error.FFmpegError as error:
-        if tell:
-            note(f"{container.name.removeprefix('file:')}: damaged, and read only so far: {explain(error)}")
+    found = container.demux(streams)
+    while True:
+        try:
+            packet = next(found, None)
+        except IndexError:  # PyAV's, of a stream that begins on the way: it is none of ours, and the others go on
+            found = container.demux(streams)
+            continue
+        except av.error.FFmpegError as error:
+            if tell:
+                note(f"{container.name.removeprefix('file:')}: damaged, and read only so far: {explain(error)}")
+            return
+        if packet is None:
+            return
+        if packet.size or packet.pts is not None or packet.dts is not None:
+            yield packet
 
 
 def _measured(place: int, packet: av.Packet) -> Packet:
@@ -308,6 +328,24 @@ def _with_lengths(packets: list[Packet]) -> list[Packet]:
     apart = sorted(b.decoded - a.decoded for a, b in pairwise(stamped) if b.decoded > a.decoded)
     usual = apart[len(apart) // 2] if apart else 0.0
     return [packet if packet.seconds else replace(packet, seconds=usual) for packet in packets]
+
+
+def _strays(packets: list[Packet]) -> frozenset[int]:
+    """The numbers of packets whose stamps lead far away, and those behind them back to where they would be."""
+    stamped = [(ordinal, packet.decoded) for ordinal, packet in enumerate(packets) if packet.seconds >= 0]
+    found: set[int] = set()
+    number = 1
+    while number < len(stamped) - 1:
+        _, before = stamped[number - 1]
+        for count in range(1, MOST_STRAY + 1):
+            if number + count >= len(stamped) or abs(stamped[number][1] - before) <= FALL:
+                break
+            if 0 <= stamped[number + count][1] - before <= FALL:
+                found.update(ordinal for ordinal, _ in stamped[number : number + count])
+                number += count
+                break
+        number += 1
+    return frozenset(found)
 
 
 def _seams(packets: dict[int, list[Packet]]) -> dict[int, list[_Seam]]:

@@ -164,3 +164,21 @@ def test_rates_of_the_picture_stay_exact_over_a_seam(tmp_path):
     (tmp_path / "a.ts").write_bytes((tmp_path / "part.ts").read_bytes() * 2)
     count = len(constant_times(rate, 3))
     assert len(read_picture(tmp_path / "a.ts", (16, 16))) == int((2 * count / rate + Fraction(1, 1000)) * 25)
+
+
+@pytest.mark.parametrize("apart", [5000, -1.2, 0.8], ids=["far ahead", "behind", "a little ahead"])
+@pytest.mark.parametrize("kind", [8, 9], ids=["sound", "picture"])
+def test_a_stray_stamp_moves_nothing(tmp_path, kind, apart):
+    path = tmp_path / "a.flv"
+    write_flashes(path, constant_times(25, 4))
+    data, at, number = bytearray(path.read_bytes()), 13, 0
+    while at < len(data):  # from tag to tag
+        size, stamp = int.from_bytes(data[at + 1 : at + 4]), int.from_bytes(data[at + 4 : at + 7])
+        number += data[at] == kind
+        if data[at] == kind and number == 60:
+            stray = stamp + round(1000 * apart)
+            data[at + 4 : at + 8] = (stray & 0xFFFFFF).to_bytes(3) + bytes([stray >> 24])
+        at += 11 + size + 4
+    path.write_bytes(data)
+    check(path, [1, 2, 3], 100)
+    check_span(path, 10)
