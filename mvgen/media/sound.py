@@ -104,7 +104,8 @@ def _of_recording(name: str, recording: Recording, side: int | None, limit: Seco
         rate, blocks, starts = _blocks(container, stream, course, losses, mix, begin)
         losses.tell(begin - recording.begin)
     if (loudest := mix.loudest_if_cancelled) is not None:
-        note(f"{name}: the channels of its sound cancel each other; channel {loudest + 1} is taken alone")
+        why = "have no part in the mix" if mix.left_out else "cancel each other"
+        note(f"{name}: the channels of its sound {why}; channel {loudest + 1} is taken alone")
         with open_media(name, recording.window) as container:
             stream = sound_stream(container)
             assert stream is not None
