@@ -55,6 +55,10 @@ DOWNLOAD = [
     "yt-dlp>=2025.1",  # fetches videos that data sets list by their ids
 ]
 
+REPERTOIRE = [
+    "music21>=10,<11",  # carries scores that Recital can play: Bach, Haydn, Mozart, Beethoven, fiddle tunes
+]
+
 AUDIOCRAFT = [
     # audiocraft itself, torchaudio and xformers pin versions that fight everything else: install those three with
     # `pip install --no-deps`, in an environment of their own, beside the following, which they use.
@@ -107,6 +111,7 @@ setup(
         "prep": PREP,
         "download": PREP + DOWNLOAD,
         "audiocraft": PREP + AUDIOCRAFT,
+        "repertoire": REPERTOIRE,
         "eval": EVAL,
         "studio": PREP + EVAL,  # one desk for all of it: prepare, train, generate, score, look at the report
         "tpu": ["jax[tpu]"],  # libtpu; also compiles for a pod where there is no TPU

@@ -77,6 +77,7 @@ def get_config() -> ConfigDict:
     config.model.use_frames = True  # let the video tower see patches of the frames
     config.model.use_flow = True  # let it see optical flow
     config.model.use_semantic = True  # let it see semantic embeddings, where the records hold them
+    config.model.use_landmarks = False  # let it see where hands and what they hold are, where the records say so
     config.model.window_mean = True  # let it see each patch's difference from its mean over the window
     config.model.positions = "rotary"  # towers: none, sinusoid, rotary, bias, taps (per-head time bias)
     config.model.attention_window = 0.5  # seconds that temporal (cross-)attention may look either way; 0: all

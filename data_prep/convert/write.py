@@ -69,7 +69,12 @@ def tfds_features(spec: RecordSpec) -> Any:
 
     tensor = tfds.features.Tensor
     arrays = {
-        name: tensor(shape=shape, dtype=dtype.newbyteorder("=").type, encoding="bytes")
+        name: tensor(
+            shape=shape,
+            dtype=dtype.newbyteorder("=").type,
+            encoding="bytes",
+            doc=", ".join(spec.landmarks) if name == "landmarks" else None,
+        )
         for name, (shape, dtype) in spec.features().items()
     }
     return tfds.features.FeaturesDict({**{name: tfds.features.Text() for name in TEXT_FEATURES}, **arrays})

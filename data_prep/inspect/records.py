@@ -71,6 +71,7 @@ class Findings:
         flow_largest: the largest magnitude.
         labels: records with each label.
         notes: how many are known.
+        landmarks: how many points times frames there are; landmarks_seen: in how many of them the point is seen.
         flow_percentiles: 95th percentile of the magnitudes of each record, pixels a frame; ``flow_percentile``: the
             median of those.
         silent: ids of records that hold silence or one unchanging sound (see :data:`CONSTANT`).
@@ -87,6 +88,8 @@ class Findings:
     flow_largest: float = 0.0
     labels: Counter[str] = field(default_factory=Counter)
     notes: int = 0
+    landmarks: int = 0
+    landmarks_seen: int = 0
     flow_percentiles: list[float] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
@@ -112,9 +115,11 @@ def faults(record: Record, spec: RecordSpec) -> Iterator[str]:
     tokens = record["tokens"]
     if tokens.min() < 0 or tokens.max() >= spec.codebook_size:
         yield f"codes from {tokens.min()} to {tokens.max()}, outside the codebook of {spec.codebook_size}"
-    for name in ("flow", "semantic", "latents", "start_seconds"):
+    for name in ("flow", "semantic", "latents", "landmarks", "start_seconds"):
         if name in record and not np.isfinite(record[name]).all():
             yield f"{name} holds numbers that are not finite"
+    if "landmarks" in record:
+        yield from _landmark_faults(record["landmarks"].astype(np.float32))
     if record["start_seconds"] < 0:
         yield f"it starts at {record['start_seconds']} s"
     notes = record["notes"]
@@ -129,6 +134,14 @@ def faults(record: Record, spec: RecordSpec) -> Iterator[str]:
             yield "a note has a pitch outside 0 to 127"
     if not record["clip_id"] or not record["source_id"]:
         yield "clip_id or source_id is empty"
+
+
+def _landmark_faults(landmarks: np.ndarray) -> Iterator[str]:
+    places, seen = landmarks[..., :2], landmarks[..., 2]
+    if (seen < 0).any() or (seen > 1).any():
+        yield f"landmarks have confidences from {seen.min():g} to {seen.max():g}, outside 0 to 1"
+    if (np.abs(places - 0.5).max(axis=-1) > 0.5)[seen > 0].any():
+        yield "a landmark that is seen lies outside the picture (0 to 1)"
 
 
 def inspect_folder(folder: str | os.PathLike[str]) -> tuple[Findings, RecordSpec]:
@@ -191,6 +204,9 @@ def _count(found: Findings, split: str, record: Record, spec: RecordSpec) -> Non
     found.seconds[split] += len(record["tokens"]) / TOKEN_RATE
     found.sources[split].add(record["source_id"])
     found.notes += len(record["notes"])
+    if "landmarks" in record:
+        found.landmarks += record["landmarks"][..., 2].size
+        found.landmarks_seen += int((record["landmarks"][..., 2] > 0).sum())
     found.labels.update(label for label in record["labels"].split(",") if label)
     for book in range(spec.codebooks):
         codes = record["tokens"][:, book]
@@ -274,6 +290,9 @@ def summary(found: Findings, spec: RecordSpec) -> list[tuple[str, str]]:
     still = found.flow_histogram[0] / total
     told = f"95 % below {found.flow_percentile:.2f}, largest {found.flow_largest:.2f} pixels a frame"
     lines += [("flow", f"{told}, {still:.0%} still (below 0.01)")]
+    if spec.landmarks:
+        share = found.landmarks_seen / max(1, found.landmarks)
+        lines += [("landmarks", f"{len(spec.landmarks)} points, seen in {share:.0%} of frames")]
     lines += [("silent", _named(found.silent)), ("duplicates", _named(found.duplicates))]
     return lines
 

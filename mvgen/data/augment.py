@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 
 def shifted(
@@ -13,10 +13,26 @@ def shifted(
     """Moves each clip by one random shift of at most ``shift`` pixels either way; edges repeat."""
     batch, time, height, width, _ = frames.shape
     padded = jnp.pad(frames, ((0, 0), (0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
-    offsets = jax.random.randint(key, (batch, 2), 0, 2 * shift + 1)
+    offsets = _offsets(key, batch, shift)
     return jax.vmap(lambda clip, by: jax.lax.dynamic_slice(clip, (0, by[0], by[1], 0), (time, height, width, 3)))(
         padded, offsets
     )
+
+
+def moved(
+    landmarks: Float[Array, "batch time points 3"], key: jax.Array, shift: int, size: tuple[int, int]
+) -> Float[Array, "batch time points 3"]:
+    """Landmarks of the clips that :func:`shifted` moves with the same key; ``size``: (height, width) in pixels."""
+    offsets = shift - _offsets(key, landmarks.shape[0], shift)  # pixels down and right
+    by = jnp.stack([offsets[:, 1] / size[1], offsets[:, 0] / size[0]], axis=-1)
+    places = landmarks[..., :2] + by[:, None, None, :]
+    seen = (landmarks[..., 2:] > 0) & jnp.all((places >= 0) & (places <= 1), axis=-1, keepdims=True)
+    return jnp.where(seen, jnp.concatenate([places, landmarks[..., 2:]], axis=-1), 0.0)
+
+
+def _offsets(key: jax.Array, batch: int, shift: int) -> Int[Array, "batch 2"]:
+    """How far down and right in the padded picture each clip's cut begins."""
+    return jax.random.randint(key, (batch, 2), 0, 2 * shift + 1)
 
 
 def recoloured(patches: Float[Array, "batch time patches values"], key: jax.Array, amount: float) -> Array:

@@ -1,7 +1,8 @@
-"""Training clips filmed anew from another place of the camera: pictures and their optical flow together.
+"""Training clips filmed anew from another place of the camera: pictures, their optical flow and landmarks together.
 
 One draw a clip: zoom, turn and pan of the whole window, as if the camera had stood elsewhere; edges repeat. Flow is
-moved with the picture, and its vectors are turned and scaled as the picture is.
+moved with the picture, and its vectors are turned and scaled as the picture is. Landmarks move with it too, and those
+that leave it are not seen.
 """
 
 from __future__ import annotations
@@ -81,6 +82,23 @@ def film_flow(flow: np.ndarray, place: Place, size: tuple[int, int]) -> np.ndarr
     own = np.column_stack([linear, moved])
     seen = np.stack([_warped(field.astype(np.float32), own) for field in flow])
     return (seen @ linear.T.astype(np.float32)).astype(flow.dtype)
+
+
+def film_landmarks(landmarks: np.ndarray, place: Place, size: tuple[int, int]) -> np.ndarray:
+    """Landmarks of the same, float ``[time, points, 3]``: x, y in 0..1 of the picture, confidence.
+
+    Args:
+        landmarks: as filmed.
+        place: of the camera.
+        size: (height, width) of the frames, whose pixels are square.
+    """
+    matrix = affine(place, size)
+    extent = np.array([size[1], size[0]])
+    # Places count from the picture's edge, pixels from the middle of the first one.
+    moved = (landmarks[..., :2].astype(np.float64) * extent - 0.5) @ matrix[:, :2].T + matrix[:, 2]
+    moved = (moved + 0.5) / extent
+    seen = (landmarks[..., 2:] > 0) & ((moved >= 0) & (moved <= 1)).all(axis=-1, keepdims=True)
+    return np.where(seen, np.concatenate([moved, landmarks[..., 2:]], axis=-1), 0).astype(landmarks.dtype)
 
 
 def _warped(picture: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from mvgen import clock
-from mvgen.data.camera import Reach, film_flow, film_frames
+from mvgen.data.camera import Reach, film_flow, film_frames, film_landmarks
 from mvgen.data.records import Record, RecordSource, RecordSpec
 from mvgen.errors import UserError
 
@@ -54,6 +54,8 @@ def used_features(spec: RecordSpec, model: Any) -> tuple[str, ...]:
         features.append("flow")
     if model.use_semantic and spec.semantic_dim:
         features.append("semantic")
+    if getattr(model, "use_landmarks", False) and spec.landmarks:
+        features.append("landmarks")
     return tuple(features)
 
 
@@ -118,6 +120,8 @@ class Windows:
                 elif camera and name == "flow":
                     size = whole["frames"].shape[1:3]
                     window = film_flow(window, (*camera,), size)
+                elif camera and name == "landmarks":
+                    window = film_landmarks(window, (*camera,), whole["frames"].shape[1:3])
                 # Out of the reader's memory straight to where the example stands in its batch: one copy.
                 batch[name][number] = window
         return batch

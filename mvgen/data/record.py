@@ -17,10 +17,12 @@ flow            [T, h, w, 2]                 float16   optical flow (x, y) from 
 semantic        [T, dim]                     float16   embedding of each frame, where made
 frames          [T, H, W, 3]                 uint8     RGB pixels, or instead of them:
 latents         [T, h, w, c]                 float16   latents of an image autoencoder
+landmarks       [T, points, 3]               float16   x, y in 0..1 of the picture, confidence in 0..1; where made
 notes           [N, 3]                       float32   onset s, offset s, MIDI pitch; N = 0 when unknown
 ==============  ===========================  ========  ==========================================================
 
 T frames and 2T tokens cover exactly the same time (:mod:`mvgen.clock`); times of notes count from the record's start.
+A landmark that is not seen in a frame is three zeros there.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class RecordSpec:
         semantic_dim: width of the semantic embedding; 0 where there is none.
         latent_shape: (height, width, channels) of each frame's latents, or None.
         codec: name of the codec preset or folder that made the tokens.
+        landmarks: what each point of ``landmarks`` is ("left_wrist"), in order; empty where there are none.
     """
 
     codebooks: int
@@ -62,6 +65,7 @@ class RecordSpec:
     semantic_dim: int = 0
     latent_shape: tuple[int, int, int] | None = None
     codec: str = "encodec_tiny"
+    landmarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A dict that ``json`` can write."""
@@ -91,6 +95,8 @@ class RecordSpec:
             features["flow"] = ((None, *self.flow_size, 2), np.dtype("<f2"))
         if self.semantic_dim:
             features["semantic"] = ((None, self.semantic_dim), np.dtype("<f2"))
+        if self.landmarks:
+            features["landmarks"] = ((None, len(self.landmarks), 3), np.dtype("<f2"))
         return features
 
 
@@ -103,7 +109,7 @@ def _check_aligned(record: Record, spec: RecordSpec) -> None:
         got = record[name].shape
         if len(got) != len(shape) or any(size not in (None, have) for size, have in zip(shape, got, strict=True)):
             raise ValueError(f"feature {name!r} has shape {got}, expected {shape}")
-        if name in ("frames", "latents", "flow", "semantic"):
+        if name in ("frames", "latents", "flow", "semantic", "landmarks"):
             lengths[name] = tokens_of(got[0])
         elif name == "tokens":
             lengths[name] = got[0]

@@ -35,7 +35,7 @@ class Space:
         self._graph, self._state = nnx.split(model)
 
     def of_video(self, video: dict[str, np.ndarray]) -> Float[np.ndarray, "frames latent"]:
-        """``frames`` uint8 ``[frames, height, width, 3]``, and ``flow`` and ``semantic`` as the model uses them.
+        """``frames`` uint8 ``[frames, height, width, 3]``, and the other features that the model uses.
 
         Raises:
             ValueError: it is shorter than a window.

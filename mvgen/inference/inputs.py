@@ -51,6 +51,8 @@ class FilmReader:
             raise UserError(
                 f"this model sees flow by {self._method!r}, which only `data_prep convert` makes; use records"
             )
+        if config.sees_landmarks:
+            raise UserError("this model sees landmarks, which its records alone hold; use records")
         self._encoder = self._semantic_encoder(made, encoder) if config.sees_semantic else None
 
     def _semantic_encoder(self, made: dict[str, Any], encoder: str) -> SemanticEncoder:

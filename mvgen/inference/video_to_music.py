@@ -40,7 +40,7 @@ def _latents(graph: nnx.GraphDef, state: nnx.State, batch: dict[str, Array]) -> 
 
 
 def video_latents(model: MVGen, batch: dict[str, Array]) -> Float[Array, "batch frames dim"]:
-    """Latents of a window of video (``frames`` uint8, ``flow``, ``semantic``), one a frame."""
+    """Latents of a window of video (``frames`` uint8, ``flow``, ``semantic``, ``landmarks``), one a frame."""
     graph, state = nnx.split(model)
     return _latents(graph, state, batch)
 
@@ -66,7 +66,8 @@ def generate_music(
 
     Args:
         model: a trained model.
-        video: ``frames`` uint8 ``[batch, frames, height, width, 3]``; ``flow`` and ``semantic`` as the model uses them.
+        video: ``frames`` uint8 ``[batch, frames, height, width, 3]``; ``flow``, ``semantic`` and ``landmarks`` as the
+            model uses them.
         keys: one random key a video.
         sampling: how tokens are drawn.
         window: frames the model was trained on at a time.

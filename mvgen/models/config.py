@@ -97,6 +97,8 @@ class MVGenConfig:
     cross_positions: str = ""  # of the token decoder's cross-attention, one of CROSS_POSITIONS; "": as positions
     recent_moments: int = 0  # timesteps that the previous-timesteps convolution reads; 0: none
     window_mean: bool = True  # whether the video tower sees what sets each patch apart from its mean over the window
+    landmarks: int = 0  # points that the records follow
+    use_landmarks: bool = False
     cross_window: float = -1.0  # its window in seconds; 0: all; negative: as attention_window
 
     @classmethod
@@ -117,6 +119,7 @@ class MVGenConfig:
             flow_size=None if spec.flow_size is None else tuple(spec.flow_size),
             semantic_dim=spec.semantic_dim,
             codec=spec.codec,
+            landmarks=len(spec.landmarks),
             **config.model.to_dict(),
         )
         model.check()
@@ -159,8 +162,12 @@ class MVGenConfig:
                 "text has no time: with config.model.text_width set config.model.cross_positions to taps "
                 "(a time bias of the frames alone) or none, not rotary"
             )
-        if not (self.sees_flow or self.sees_semantic or self.use_frames):
-            raise UserError("the video tower sees nothing: set config.model.use_frames, use_flow or use_semantic")
+        if self.use_landmarks and not self.landmarks:
+            raise UserError("config.model.use_landmarks is set, and the records hold no landmarks; convert with them")
+        if not (self.sees_flow or self.sees_semantic or self.sees_landmarks or self.use_frames):
+            raise UserError(
+                "the video tower sees nothing: set config.model.use_frames, use_flow, use_semantic or use_landmarks"
+            )
 
     @property
     def decoder(self) -> DecoderConfig:
@@ -195,6 +202,11 @@ class MVGenConfig:
     def sees_semantic(self) -> bool:
         """Whether the video tower is given semantic embeddings."""
         return self.use_semantic and self.semantic_dim > 0
+
+    @property
+    def sees_landmarks(self) -> bool:
+        """Whether the video tower is given landmarks."""
+        return self.use_landmarks and self.landmarks > 0
 
     @property
     def compute_dtype(self) -> jnp.dtype:

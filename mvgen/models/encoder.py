@@ -19,6 +19,8 @@ from mvgen.models.linear import Linear
 from mvgen.models.positions import own_latents, sinusoid, time_bias, within
 
 MOTION_GAIN = 4.0  # motion between frames is small beside the picture itself
+LANDMARK_GAIN = 16.0  # a fast hand crosses a sixteenth of the picture in a frame
+LANDMARK_VALUES = 5  # of each point: place, confidence, velocity
 APART_GAIN = 2.0  # and so is a frame's difference from the window's mean
 PATCH_CHANNELS = 64
 MERGED_CHANNELS = 128
@@ -78,8 +80,21 @@ class Tower(nnx.Module):
         return self.norm(x)
 
 
+def landmark_values(landmarks: Float[Array, "batch time points 3"]) -> Float[Array, "batch time values"]:
+    """Of each point its place from -1 to 1 and its confidence, and its velocity since the frame before.
+
+    A point that is not seen is in the middle, with confidence 0; a point has no velocity out of a frame in which it
+    was not seen, nor into one.
+    """
+    places, seen = landmarks[..., :2], landmarks[..., 2:]
+    steady = jnp.minimum(seen[:, 1:], seen[:, :-1])
+    velocity = jnp.pad(jnp.diff(places, axis=1) * steady, ((0, 0), (1, 0), (0, 0), (0, 0)))
+    values = jnp.concatenate([(2 * places - 1) * seen, seen, velocity * LANDMARK_GAIN], axis=-1)
+    return values.reshape(*values.shape[:2], -1)
+
+
 class VideoTower(nnx.Module):
-    """Frames, optical flow and semantic embeddings in, one latent a frame out."""
+    """Frames, optical flow, semantic embeddings and landmarks in, one latent a frame out."""
 
     def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
         dtype = config.compute_dtype
@@ -89,10 +104,15 @@ class VideoTower(nnx.Module):
         self.semantic = (
             Linear(config.semantic_dim, config.width, dtype=dtype, rngs=rngs) if config.sees_semantic else None
         )
+        self.landmarks = (
+            Linear(LANDMARK_VALUES * config.landmarks, config.width, dtype=dtype, rngs=rngs)
+            if config.sees_landmarks
+            else None
+        )
         self.tower = Tower(config, config.video_layers, rngs=rngs)
 
     def __call__(self, batch: dict[str, Array], seconds: Float[Array, " time"]) -> Float[Array, "batch time dim"]:
-        """``batch`` holds, as used, ``patches`` (-1 to 1), ``flow`` and ``semantic``, each ``[batch, time, ...]``."""
+        """``batch`` holds, as used, ``patches`` (-1 to 1), ``flow``, ``semantic``, ``landmarks``, all over time."""
         parts = []
         if self.frames is not None:
             parts.append(self.frames(batch["patches"]))
@@ -100,6 +120,8 @@ class VideoTower(nnx.Module):
             parts.append(self.flow(batch["flow"].reshape(*batch["flow"].shape[:2], -1)))
         if self.semantic is not None:
             parts.append(self.semantic(batch["semantic"]))
+        if self.landmarks is not None:
+            parts.append(self.landmarks(landmark_values(batch["landmarks"])))
         return self.tower(sum(parts[1:], parts[0]), seconds)
 
 
@@ -137,7 +159,7 @@ class AlignedEncoder(nnx.Module):
 
     def video_latents(self, batch: dict[str, Array]) -> Float[Array, "batch time dim"]:
         """Latents of the picture alone, one a frame."""
-        present = next(batch[name] for name in ("patches", "flow", "semantic") if name in batch)
+        present = next(batch[name] for name in ("patches", "flow", "semantic", "landmarks") if name in batch)
         return self.video(batch, jnp.asarray(clock.frame_centres(present.shape[1])))
 
     def audio_latents(self, tokens: Int[Array, "batch tokens codebooks"]) -> Float[Array, "batch tokens dim"]:

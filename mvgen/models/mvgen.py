@@ -33,7 +33,8 @@ class MVGen(nnx.Module):
 
         Args:
             batch: as records hold them ``frames`` uint8 ``[batch, time, height, width, 3]``, ``flow`` ``[batch, time,
-                h, w, 2]`` and ``semantic`` ``[batch, time, dim]``; what the configuration does not use is not read.
+                h, w, 2]``, ``semantic`` ``[batch, time, dim]`` and ``landmarks`` ``[batch, time, points, 3]``; what the
+                configuration does not use is not read.
             recolouring: what training does to the scaled patches.
         """
         seen: dict[str, Array] = {}
@@ -44,6 +45,8 @@ class MVGen(nnx.Module):
             seen["flow"] = batch["flow"].astype(jnp.float32)
         if self.config.sees_semantic:
             seen["semantic"] = batch["semantic"].astype(jnp.float32)
+        if self.config.sees_landmarks:
+            seen["landmarks"] = batch["landmarks"].astype(jnp.float32)
         return self.encoder.video_latents(seen)
 
     def audio_latents(self, tokens: Int[Array, "batch tokens codebooks"]) -> Float[Array, "batch tokens dim"]:

@@ -244,7 +244,7 @@ def check_same_model(workdir: Path, config: ConfigDict, records: dict[str, Any])
     }
     old, new = (defaults | model.to_dict() for model in (before.model, config.model))
     pairs += [(f"config.model.{name}", old.get(name), new.get(name)) for name in sorted({*old, *new})]
-    old, new = records_before["spec"], RecordSpec.from_json(records["spec"]).to_json()
+    old, new = (RecordSpec.from_json(told["spec"]).to_json() for told in (records_before, records))
     pairs += [(f"the records' {name}", old.get(name), new.get(name)) for name in sorted({*old, *new})]
     for name, was, now in pairs:
         if was != now:

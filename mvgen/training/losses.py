@@ -251,7 +251,8 @@ def total_loss(
     Args:
         model: the model.
         batch: ``frames`` uint8 ``[batch, time, height, width, 3]``, ``tokens`` int ``[batch, 2 time, codebooks]``, and
-            ``flow`` ``[batch, time, h, w, 2]`` and ``semantic`` ``[batch, time, dim]`` where the records hold them.
+            ``flow`` ``[batch, time, h, w, 2]``, ``semantic`` ``[batch, time, dim]`` and ``landmarks`` ``[batch, time,
+            points, 3]`` where they are used.
         key: randomness of this step.
         config: weights and settings; a zero weight leaves that part out.
         train: with augmentation and dropped conditions, or (False) without, for evaluation.
@@ -265,6 +266,9 @@ def total_loss(
     shift_key, colour_key = jax.random.split(keys[0])
     if train and config.shift:
         frames = augment.shifted(frames, shift_key, config.shift)
+        if "landmarks" in batch:
+            points = batch["landmarks"].astype(jnp.float32)
+            batch = batch | {"landmarks": augment.moved(points, shift_key, config.shift, model.config.frame_size)}
 
     def recolouring(patches: Array) -> Array:
         return augment.recoloured(patches, colour_key, config.colour) if train and config.colour else patches

@@ -35,7 +35,7 @@ RULES: tuple[tuple[str, P], ...] = (
     (r"(^|/)heads/\d+/kernel$", P("fsdp", "tensor")),
     (r"(^|/)embeddings/\d+/embedding$", P("tensor", "fsdp")),
     # The other projections: their output goes into the residual stream, which tensor does not split.
-    (r"(^|/)(patches|merge\d*|join|flow|semantic|project_(video|audio))/kernel$", P("fsdp", None)),
+    (r"(^|/)(patches|merge\d*|join|flow|semantic|landmarks|project_(video|audio))/kernel$", P("fsdp", None)),
     (r"(^|/)(verdict|condition|locked|two|text|read|scale)/kernel$", P("fsdp", None)),
     (r"(^|/)(noisy|image|level[12]|modulation|base|draw|denoiser/out)/kernel$", P("fsdp", None)),
     # Small vectors and the patches' places: every device has them whole.

@@ -73,4 +73,6 @@ def variants(spec: RecordSpec) -> list[Variant]:
         tried.append(Variant("no-frames", SEEN, "without the frames", {"model.use_frames": False}))
     if spec.semantic_dim:
         tried.append(Variant("no-semantic", SEEN, "without semantic embeddings", {"model.use_semantic": False}))
+    if spec.landmarks:
+        tried.append(Variant("landmarks", SEEN, "with landmarks", {"model.use_landmarks": True}))
     return tried

@@ -1,5 +1,7 @@
 """Inspection: sound records pass, every kind of fault is named, the page is whole."""
 
+import dataclasses
+import json
 import re
 
 import numpy as np
@@ -9,7 +11,7 @@ from data_prep.__main__ import main
 from data_prep.convert.write import write_records
 from data_prep.extract.tokens import TokenExtractor
 from data_prep.inspect.clips import flow_picture
-from data_prep.inspect.records import Sample, inspect_folder
+from data_prep.inspect.records import Sample, inspect_folder, summary
 from data_prep.inspect.report import write_report
 from data_prep.inspect.sound import listener
 from mvgen.data.records import RecordSpec, shard_paths
@@ -92,6 +94,24 @@ def test_colours_of_flow():
     colours = flow_picture(flow, 1.0).astype(int)
     assert colours.shape == (1, 4, 3) and not colours[0, 3].any()
     assert len({tuple(colour) for colour in colours[0]}) == 4 and (colours[0, :3].max(axis=1) == 255).all()
+
+
+def test_landmarks_are_checked_and_counted(tmp_path, capsys):
+    spec = dataclasses.replace(SPEC, landmarks=("wrist", "tip"))
+    points = np.full((50, 2, 3), 0.5, np.float16)
+    points[:25, 1] = 0
+    records = [("train", sound_record(1, landmarks=points))]
+    for number, wrong in ((2, [0.5, 0.5, 1.5]), (3, [1.5, 0.5, 0.5]), (4, [np.nan, 0.5, 0.5])):
+        broken = points.copy()
+        broken[3, 0] = wrong
+        records.append(("train", sound_record(number, landmarks=broken)))
+    write_records(tmp_path / "out", records, spec, {}, [], shards=1)
+    found, _ = inspect_folder(tmp_path / "out")
+    assert dict(summary(found, spec))["landmarks"] == "2 points, seen in 75% of frames"
+    told = "\n".join(found.bad)
+    assert "confidences from 0 to 1.5" in told and "outside the picture" in told and "not finite" in told
+    features = json.loads((tmp_path / "out" / "features.json").read_text())["featuresDict"]["features"]
+    assert features["landmarks"]["description"] == "wrist, tip"
 
 
 def test_numbers_are_right(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvgen.data.camera import Reach, affine, film_flow, film_frames
+from mvgen.data.camera import Reach, affine, film_flow, film_frames, film_landmarks
 from mvgen.data.loader import Windows, batches
 from mvgen.data.records import RecordSource
 from mvgen.media.flow import optical_flow
@@ -54,6 +54,21 @@ def test_the_middle_pans_and_distances_zoom(zoom: float, turn: float, right: flo
     middle = matrix @ np.array([29.5, 19.5, 1.0])
     np.testing.assert_allclose(middle, [29.5 + 40 * right, 19.5 + 40 * down], atol=1e-9)
     assert np.linalg.norm(matrix[:, :2] @ np.array([3.0, 4.0])) == pytest.approx(5 * zoom)
+
+
+@pytest.mark.parametrize("place", [(1.0, 30.0, 0.0, 0.0), (1.3, 0.0, 0.05, -0.03), (0.8, -20.0, 0.0, 0.02)])
+def test_landmarks_filmed_anew_lie_on_what_they_lay_on(place: tuple[float, float, float, float]) -> None:
+    frames = np.zeros((1, 60, 80, 3), np.uint8)
+    cv2.circle(frames[0], (30, 40), 3, (255, 255, 255), -1)
+    points = np.array([[[30.5 / 80, 40.5 / 60, 0.6], [0.01, 0.01, 1.0], [0.5, 0.5, 0.0]]], np.float16)
+    picture = film_frames(frames, place)[0, ..., 0].astype(float)
+    rows, columns = np.indices(picture.shape) + 0.5
+    moved = film_landmarks(points, place, (60, 80))
+    expected = np.array([(picture * columns).sum() / 80, (picture * rows).sum() / 60]) / picture.sum()
+    np.testing.assert_allclose(moved[0, 0, :2], expected, atol=3e-3)
+    assert moved[0, 0, 2] == np.float16(0.6) and not moved[0, 2].any()
+    if place[0] > 1:
+        assert not moved[0, 1].any()  # out of the picture
 
 
 def test_examples_are_filmed_anew_and_the_same_ones_after_a_restart(tmp_path: Path) -> None:

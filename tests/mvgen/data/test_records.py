@@ -39,6 +39,8 @@ def make_record(number=0, frames=5, spec=SPEC):
     }
     if spec.semantic_dim:
         record["semantic"] = rng.normal(size=(frames, spec.semantic_dim)).astype(np.float16)
+    if spec.landmarks:
+        record["landmarks"] = rng.random((frames, len(spec.landmarks), 3)).astype(np.float16)
     if spec.latent_shape:
         record["latents"] = rng.normal(size=(frames, *spec.latent_shape)).astype(np.float16)
     return record
@@ -68,7 +70,12 @@ def make_folder(folder, counts=(7, 2), shards=3):
 
 @pytest.mark.parametrize(
     "spec",
-    [SPEC, RecordSpec(2, 2048, (4, 4), (2, 2), semantic_dim=7), RecordSpec(8, 64, (4, 4), (2, 2), 0, (2, 3, 4), "x")],
+    [
+        SPEC,
+        RecordSpec(2, 2048, (4, 4), (2, 2), semantic_dim=7),
+        RecordSpec(8, 64, (4, 4), (2, 2), 0, (2, 3, 4), "x"),
+        RecordSpec(4, 512, (4, 4), (2, 2), landmarks=("wrist", "bow_tip")),
+    ],
 )
 def test_round_trip(spec):
     for number in (0, 3):
@@ -77,6 +84,22 @@ def test_round_trip(spec):
         assert data == encode_record(dict(reversed(record.items())), spec)
         assert_same(decode_record(data, spec), record)
     assert RecordSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+def test_a_folder_from_before_there_were_landmarks_has_none():
+    told = SPEC.to_json()
+    del told["landmarks"]
+    assert RecordSpec.from_json(told) == SPEC and "landmarks" not in SPEC.features()
+
+
+def test_landmarks_must_be_those_that_are_named():
+    spec = RecordSpec(4, 512, (8, 6), (4, 3), landmarks=("wrist", "bow_tip"))
+    record = make_record(spec=spec)
+    for wrong, message in (((5, 3, 3), "shape"), ((4, 2, 3), "same time")):
+        with pytest.raises(ValueError, match=message):
+            encode_record(record | {"landmarks": np.zeros(wrong, np.float16)}, spec)
+    with pytest.raises(ValueError, match="missing .'landmarks'"):
+        encode_record(make_record(), spec)
 
 
 def test_chosen_features_only():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mvgen.models.encoder import PATCH_CHANNELS
+from mvgen.models.encoder import LANDMARK_VALUES, PATCH_CHANNELS, landmark_values
 from mvgen.models.patches import patchify, pixels, scaled, unpatchify
 from mvgen.models.positions import musicgen_sinusoid, rotate, within
 from tests.mvgen.models.small import SMALL, small_batch, small_model
@@ -94,3 +94,22 @@ def test_patches_go_there_and_back():
     np.testing.assert_array_equal(unpatchify(patches, (16, 16), 4), frames)
     np.testing.assert_array_equal(patches[0, 0, 1].reshape(4, 4, 3), frames[0, 0, :4, 4:8])
     np.testing.assert_array_equal(pixels(scaled(jnp.asarray(frames))), frames)
+
+
+def test_a_landmark_that_appears_has_no_velocity():
+    points = jnp.array([[0.0, 0.0, 0.0], [0.5, 0.5, 1.0], [0.625, 0.5, 1.0], [0.0, 0.0, 0.0]])[None, :, None, :]
+    values = np.asarray(landmark_values(points))[0]
+    assert values.shape == (4, LANDMARK_VALUES)
+    np.testing.assert_array_equal(values[:, 3:], [[0, 0], [0, 0], [2, 0], [0, 0]])
+    np.testing.assert_array_equal(values[0], values[3])  # not seen is not seen
+    np.testing.assert_array_equal(values[2, :3], [0.25, 0, 1])
+
+
+def test_landmarks_alone_can_be_seen():
+    model = small_model(use_frames=False, use_flow=False, use_landmarks=True, landmarks=3)
+    points = np.random.default_rng(0).random((2, 10, 3, 3)).astype(np.float16)
+    latents = model.video_latents({"landmarks": jnp.asarray(points)})
+    assert latents.shape == (2, 10, SMALL.width)
+    still = model.video_latents({"landmarks": jnp.asarray(np.zeros_like(points))})
+    assert np.abs(latents - still).max() > 1e-2
+    assert small_model(landmarks=3).encoder.video.landmarks is None  # what records hold is not seen unasked
