@@ -109,9 +109,11 @@ def _later_begins(file: BinaryIO) -> Iterator[int]:
     start = _bytes(file, first, HEAD)
     for mark, agrees in BORDERS:
         if start.startswith(mark) and agrees(start):
+            last = first
             for at in _places(file, mark, first + len(mark)):
                 if agrees(_bytes(file, at, HEAD).ljust(HEAD, b"\xff")):
-                    yield _before_tag(file, at)
+                    last = _before_tag(file, at, last + len(mark))
+                    yield last
             return
     if _is_layer_3(start):
         yield from _header_frames(file, first)
@@ -164,8 +166,11 @@ def _header_frames(file: BinaryIO, first: int) -> Iterator[int]:
                 begin = at - behind
                 frame = _bytes(file, begin, behind) if begin > first else b""
                 if _is_layer_3(frame) and not any(frame[4:]):
-                    begins.add(_before_tag(file, begin))
-    yield from sorted(begins)
+                    begins.add(begin)
+    last = first
+    for begin in sorted(begins):
+        last = _before_tag(file, begin, last + 4)
+        yield last
 
 
 def _behind_tag(file: BinaryIO, at: int) -> int:
@@ -176,9 +181,9 @@ def _behind_tag(file: BinaryIO, at: int) -> int:
     return at + 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
 
 
-def _before_tag(file: BinaryIO, at: int) -> int:
-    """Where the ID3 tag begins that ends at ``at``; ``at`` where there is none."""
-    begin = max(0, at - LONGEST_TAG)
+def _before_tag(file: BinaryIO, at: int, first: int) -> int:
+    """Where the ID3 tag begins, at ``first`` or later, that ends at ``at``; ``at`` where there is none."""
+    begin = max(first, at - LONGEST_TAG)
     before = _bytes(file, begin, at - begin)
     tag = before.rfind(b"ID3")
     while tag >= 0:
