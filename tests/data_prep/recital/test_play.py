@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from data_prep.recital.compose import compose
-from data_prep.recital.play import CEILING, SOUNDFONT, play, play_stereo
+from data_prep.recital.play import CEILING, play, play_stereo
 from data_prep.recital.score import INSTRUMENTS, PROGRAMS, Note, Score
 from mvgen.errors import UserError
 from mvgen.media.onsets import onset_strength, pick_onsets
+from mvgen.media.synthesizer import general_midi
 
 RATE = 22_050
 
@@ -106,7 +107,7 @@ def test_an_onset_picker_finds_the_notes(instrument, least):
 
 def test_another_soundfont_is_heard_at_the_same_level(tmp_path):
     score = compose(3, 0, "guitar", 2.0)
-    usual, same = play(score, RATE), play(replace(score, soundfont=SOUNDFONT), RATE)
+    usual, same = play(score, RATE), play(replace(score, soundfont=general_midi()), RATE)
     assert 0.5 < np.sqrt(np.mean(same**2) / np.mean(usual**2)) < 2
     assert np.corrcoef(usual, same)[0, 1] > 0.999
     (tmp_path / "not.sf2").write_bytes(b"RIFF" + bytes(100))
