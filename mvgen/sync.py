@@ -20,7 +20,7 @@ from pathlib import Path
 from mvgen.errors import UserError, in_range, run_command, seed_in_range
 from mvgen.evaluation.synchronisation import prove, told
 from mvgen.files import check_output, write_json
-from mvgen.inference.options import add_semantic
+from mvgen.inference.options import add_features
 from mvgen.inference.synchronisation import STEP_SECONDS, Synchroniser
 
 
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     given.add_argument("--prove", metavar="CLIPS", help="a folder of videos whose sound is known to fit")
     words.add_argument("--reach", type=float, default=1.0, metavar="S", help="look so far either way (%(default)s s)")
     words.add_argument("--seconds", type=float, default=60.0, metavar="S", help="look at so much (%(default)s s)")
-    add_semantic(words)
+    add_features(words)
     words.add_argument("--shifts", type=int, default=2, metavar="N", help="with --prove: for each video (%(default)s)")
     words.add_argument("--seed", type=int, default=0, help="with --prove: of the amounts (%(default)s)")
     words.add_argument("--json", metavar="FILE", help="also write the answer there")
@@ -53,7 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(arguments.json) if arguments.json else None
     if out:
         check_output("--json", out, inputs=[arguments.video or "", *Path(arguments.prove or ".").glob("*")])
-    synchroniser = Synchroniser(arguments.checkpoint, arguments.reach, arguments.seconds, arguments.semantic)
+    synchroniser = Synchroniser(
+        arguments.checkpoint, arguments.reach, arguments.seconds, arguments.semantic, arguments.landmarks
+    )
     if arguments.prove:
         proof = prove(synchroniser, Path(arguments.prove), arguments.shifts, arguments.seed)
         print("\n".join(told(proof)))
