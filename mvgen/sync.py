@@ -7,7 +7,7 @@ A positive figure says that the sound comes LATE: it is to be moved that much ea
 it comes early. `--prove` moves the sound of every video in a folder by known random amounts, whole frames or not, and
 says how well they are found, beside chance; and how sure it is of another video's sound, which fits nowhere. Beside
 the model, by family of instruments, stand two plain ways that learn nothing: onset strength against the mean optical
-flow, and against the speed of hands (where `make setup-vision` has been run). Without `--checkpoint` these alone.
+flow, and against the speed of hands (where `make setup-weights` has been run). Without `--checkpoint` these alone.
 
 The picture is compared with the sound at every distance in time up to `--reach`, in steps of 10 ms: the sound is
 given to the codec four times, each time begun a quarter of a frame later. Every stretch of half a window votes.

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from data_prep.convert.join import join
 from data_prep.convert.standardise import standardise
-from data_prep.extract import landmarks, latents, semantic
+from data_prep.extract import landmarks, latents, notes, semantic
 from data_prep.extract.cache import Cache, disk_error
 from data_prep.extract.flow import flow_hash
 from data_prep.extract.frames import PictureExtractor
@@ -76,6 +76,7 @@ class Settings:
     landmarks_sha256: str
     autoencoder: str
     autoencoder_sha256: str
+    estimate_notes: str
     segment_frames: int
     keep_standardised: bool
     standard_height: int
@@ -115,6 +116,7 @@ class Settings:
             landmarks_sha256=landmarks.landmarks_hash(config.landmarks),
             autoencoder=config.autoencoder,
             autoencoder_sha256=latents.autoencoder_hash(config.autoencoder),
+            estimate_notes=notes.check_reader(config.estimate_notes),
             segment_frames=segment_frames,
             keep_standardised=config.keep_standardised,
             standard_height=config.standard_height,
@@ -140,6 +142,9 @@ class ClipProcessor:
         self.semantic: semantic.SemanticExtractor | None = None
         self.landmarks: landmarks.LandmarkExtractor | None = None
         self.latents: latents.LatentExtractor | None = None
+        self.notes: notes.NoteExtractor | None = None
+        if settings.estimate_notes != notes.NONE:
+            self.notes = notes.NoteExtractor(settings.estimate_notes)
         if settings.semantic != semantic.NONE:
             self.semantic = semantic.SemanticExtractor(settings.semantic, settings.frame_size)
         if settings.landmarks != landmarks.NONE:
@@ -251,6 +256,10 @@ class ClipProcessor:
             self.landmarks.extract(clip.path, content, self.cache)
         if self.latents:
             self.latents.extract(frames, content, self.cache)
+        noted = {}
+        if self.notes and not clip.notes:
+            self.notes.extract(clip.path, content, self.cache)
+            noted = {"notes_estimated_by": settings.estimate_notes}
         if settings.keep_standardised:
             place = self._standard_place(content, covered)
             if not place.exists():
@@ -263,6 +272,7 @@ class ClipProcessor:
             "frames": covered,
             "seconds": float(frame_start(covered)),
             "records": len(segments_of(covered, settings.segment_frames)),
+            **noted,
         }
 
     def _span(self, path: Path, content: str) -> Fraction:
@@ -349,6 +359,8 @@ class ClipProcessor:
     def record(self, clip: Clip, outcome: dict[str, Any], number: int) -> Record:
         """Record ``number`` of a processed clip. What the cache has lost meanwhile is made again."""
         clip = self._joined(clip)
+        if self.notes and not clip.notes:
+            clip = dataclasses.replace(clip, notes=self.notes.extract(clip.path, outcome["sha256"], self.cache))
         frames, flow = self.picture.extract(clip.path, outcome["sha256"], self.cache)
         tokens = self._tokens(clip.path, outcome["sha256"], len(frames))
         first, end = segments_of(outcome["frames"], self.settings.segment_frames)[number]

@@ -10,7 +10,11 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from mvgen.errors import UserError
+from mvgen.interop.weights import ready
 
 NAME = "efficientnet_lite0"
 DIM = 1280
@@ -59,3 +63,34 @@ def load() -> Any:
     # The file is a pickle; of it tensors alone are read.
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return model
+
+
+INSTRUMENTS = {
+    401: "accordion", 402: "acoustic guitar", 420: "banjo", 432: "bassoon", 486: "cello", 494: "chime", 513: "cornet",
+    541: "drum", 542: "drumstick", 546: "electric guitar", 558: "flute", 566: "french horn", 577: "gong",
+    579: "grand piano", 593: "harmonica", 594: "harp", 641: "maraca", 642: "marimba", 683: "oboe", 684: "ocarina",
+    687: "organ", 699: "panpipe", 776: "saxophone", 822: "steel drum", 875: "trombone", 881: "upright piano",
+    889: "violin",
+}  # fmt: skip
+"""Numbers of ImageNet's classes that are instruments."""
+
+
+class Tagger:
+    """Which instrument a picture shows. Raises ``UserError`` where a package is missing."""
+
+    def __init__(self) -> None:
+        self._model = ready(load(), None)
+
+    def __call__(self, frames: np.ndarray) -> str:
+        """The likeliest of :data:`INSTRUMENTS` over some frames of one film, uint8 ``[n, H, W, 3]``."""
+        import torch
+
+        side = USUAL_SIDE
+        squares = np.stack([cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA) for frame in frames])
+        batch = torch.from_numpy(squares).permute(0, 3, 1, 2).float() / 255
+        mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+        device = next(self._model.parameters()).device
+        with torch.inference_mode():
+            logits = self._model(((batch - mean) / deviation).to(device)).mean(dim=0).cpu().numpy()
+        numbers = list(INSTRUMENTS)
+        return INSTRUMENTS[numbers[int(logits[numbers].argmax())]]

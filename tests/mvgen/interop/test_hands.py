@@ -105,7 +105,7 @@ def test_networks_out_of_a_wheel_or_a_folder(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(litert.importlib.util, "find_spec", lambda name: None)
     assert hands_hash("") == hands_hash(str(wheel))
     monkeypatch.setattr(litert, "SHARED", tmp_path / "gone")
-    with pytest.raises(UserError, match="make setup-vision"):
+    with pytest.raises(UserError, match="make setup-weights"):
         hand_models("")
     wheel.write_bytes(b"nothing")
     for location, said in ((str(wheel), "cannot be read as a wheel"), (str(tmp_path / "no"), "no"), ("/", "holds no")):
