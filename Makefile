@@ -21,7 +21,7 @@ $(READY): setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed (make setup PYTHON=...)" >&2; exit 1; }
 	@echo "setting up $(VENV) (some minutes, about 3 GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[prep,eval,dev]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[prep,eval,repertoire,dev]'
 	@# Without its dependencies: one of them (pyaudio) wants a sound card's headers, and is not used here.
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps tinysoundfont
 	@touch $@

@@ -70,6 +70,10 @@ DOWNLOAD = [
     "yt-dlp>=2025.1",  # fetches videos that data sets list by their ids
 ]
 
+REPERTOIRE = [
+    "music21>=10,<11",  # carries scores that Recital can play: Bach, Haydn, Mozart, Beethoven, fiddle tunes
+]
+
 AUDIOCRAFT = [
     # audiocraft itself, torchaudio and xformers pin versions that fight everything else: install those three with
     # `pip install --no-deps`, in an environment of their own, beside the following, which they use.
@@ -121,6 +125,7 @@ setup(
         "prep": PREP,
         "download": PREP + DOWNLOAD,
         "audiocraft": PREP + AUDIOCRAFT,
+        "repertoire": REPERTOIRE,
         "eval": EVAL,
         "vision": PREP + VISION,
         "hearing": EVAL + HEARING,

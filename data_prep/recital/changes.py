@@ -29,11 +29,17 @@ PLAIN_TEMPO, SLOW, FAST = (72.0, 126.0), (50.0, 68.0), (132.0, 160.0)
 """Quarter notes a minute: of plain performances, and of the two halves of the change ``tempo``."""
 
 UNSEEN_PROGRAMS: Mapping[str, Mapping[int, int]] = MappingProxyType(
-    {"keyboard": {0: 2, 5: 4, 6: 7}, "strings": {40: 110, 41: 48, 42: 43}, "drums": {0: 8, 16: 24, 32: 25}}
+    {
+        "keyboard": {0: 2, 5: 4, 6: 7},
+        "strings": {40: 110, 41: 48, 42: 43},
+        "drums": {0: 8, 16: 24, 32: 25},
+        "guitar": {24: 107, 25: 105, 27: 26},
+        "marimba": {12: 108, 13: 9, 11: 8},
+    }
 )
 """By instrument and plain General MIDI program, the one that is heard in its place in the change ``timbre``, while the
 picture stays: electric grand, electric piano 1, clavinet; fiddle, string ensemble, contrabass; room, electronic and
-TR-808 kits."""
+TR-808 kits; koto, banjo, jazz guitar; kalimba, glockenspiel, celesta."""
 
 FAR_ZOOM, FAR_TURN, FAR_SHIFT = (0.72, 0.78), (4.0, 8.0), (0.030, 0.045)
 """The change ``camera``: range of zoom, of the turn either way in degrees, of the shifts either way in parts of the

@@ -21,9 +21,10 @@ import numpy as np
 import pretty_midi
 
 from data_prep.recital.changes import shown_instead
-from data_prep.recital.film import camera_knots, frames_of, places
+from data_prep.recital.film import LANDMARKS, camera_knots, frames_of, landmarks_of, places
 from data_prep.recital.play import play_stereo
 from data_prep.recital.score import Score
+from mvgen.clock import frame_centres, whole_frames
 from mvgen.files import whole_file
 from mvgen.media.write import REPRODUCIBLE
 
@@ -32,17 +33,28 @@ SAMPLE_RATES = (22_050, 32_000, 44_100, 48_000)
 SIZES = ((120, 160), (180, 240), (240, 320), (144, 256), (180, 320), (128, 128), (192, 192), (240, 240))
 """(height, width) of the picture: 4:3, 16:9, square."""
 
+FINE, PHONES = 19, (20, 35)
+"""x264's constant rate factor on a stand, and its range in footage: from good to poor phones."""
+
 LICENCE = "CC0-1.0 (synthetic; sound from TimGM6mb.sf2, GPL-2.0, by Tim Brechbill)"
 
 
 @dataclass(frozen=True)
 class Medium:
-    """How a performance is recorded: frames a second, samples a second, one or two channels, (height, width)."""
+    """How a performance is recorded.
+
+    Attributes:
+        frame_rate, sample_rate: a second.
+        channels: 1 or 2.
+        size: (height, width).
+        crf: x264's constant rate factor, which says how much compression takes.
+    """
 
     frame_rate: Fraction
     sample_rate: int
     channels: int
     size: tuple[int, int]
+    crf: int = FINE
 
 
 def medium_of(score: Score) -> Medium:
@@ -53,6 +65,7 @@ def medium_of(score: Score) -> Medium:
         SAMPLE_RATES[rng.integers(len(SAMPLE_RATES))],
         int(rng.integers(1, 3)),
         SIZES[rng.integers(len(SIZES))],
+        int(rng.integers(*PHONES)) if score.footage else FINE,
     )
 
 
@@ -89,6 +102,20 @@ def write_clip(score: Score, folder: str | os.PathLike[str]) -> dict[str, Any]:
         "sample_rate": medium.sample_rate,
         "channels": medium.channels,
         "size": list(medium.size),
+        "landmarks": landmark_paths(score),
+    }
+
+
+def landmark_paths(score: Score) -> dict[str, list[list[float] | None]]:
+    """For each landmark that is ever in sight its (x, y), 25 times a second; None where it is not in sight.
+
+    As records have them: x and y in 0..1 of the picture's centred square.
+    """
+    points = landmarks_of(score, recorded(score, frame_centres(whole_frames(score.seconds)).astype(np.float64)))
+    return {
+        name: [[round(float(x), 4), round(float(y), 4)] if sure else None for x, y, sure in points[:, place]]
+        for place, name in enumerate(LANDMARKS)
+        if points[:, place, 2].any()
     }
 
 
@@ -96,7 +123,7 @@ def write_mp4(path: str | os.PathLike[str], frames: Iterable[np.ndarray], medium
     """Encodes frames (uint8 RGB, sizes even) and sound (float32 ``[n, channels]``) into one MP4."""
     height, width = medium.size
     with av.open(os.fspath(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        options = {"preset": "veryfast", "crf": "19", "x264-params": REPRODUCIBLE}
+        options = {"preset": "veryfast", "crf": str(medium.crf), "x264-params": REPRODUCIBLE}
         picture = container.add_stream("libx264", rate=medium.frame_rate, options=options)
         picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
         picture.codec_context.time_base = 1 / medium.frame_rate
@@ -154,12 +181,13 @@ def manifest_line(score: Score, path: str | None) -> dict[str, Any]:
     """What the manifest says of a performance, as a dict for JSON.
 
     ``notes`` are (onset s, offset s, MIDI pitch, velocity). ``film`` says where in the picture each pitch is played:
-    a place (pitch, x0, y0, x1, y1) in scene coordinates is seen, through the camera's row (t, a, b, tx, c, d, ty)
-    interpolated linearly, at (a x + b y + tx, c x + d y + ty) in 0..1 of the picture's centred square.
+    a place (pitch, x0, y0, x1, y1) in scene coordinates is seen, through the camera's row (t, a, b, tx, c, d, ty, g, h)
+    interpolated linearly, at ((a x + b y + tx) / w, (c x + d y + ty) / w), w = g x + h y + 1, in 0..1 of the picture's
+    centred square.
     """
     line: dict[str, Any] = {
         "clip_id": score.clip_id,
-        "source_id": score.clip_id,
+        "source_id": score.source_id,
         "labels": [score.instrument],
         "licence": LICENCE,
         "seconds": score.seconds,
@@ -180,6 +208,13 @@ def manifest_line(score: Score, path: str | None) -> dict[str, Any]:
         line["change"] = score.change
     if score.lamps:
         line["lamps"] = True
+    if score.footage:
+        line["footage"] = True
+        line["gestures"] = [[round(begins, 4), round(ends, 4)] for begins, ends in score.gestures]
+    if score.piece:
+        line["piece"] = score.piece
+    if score.partner:
+        line["partner"] = score.partner
     if path is not None:
         line["path"] = path
     return line

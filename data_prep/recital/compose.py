@@ -10,10 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.recital.changes import PLAIN_TEMPO, UNSEEN_PROGRAMS, check_change, unseen_tempo
+from data_prep.recital.repertoire import excerpt
 from data_prep.recital.score import (
     CRASH,
     HAT,
     HIGHEST,
+    INSTRUMENTS,
     KICK,
     LOWEST,
     PROGRAMS,
@@ -47,7 +49,10 @@ CADENCES: dict[int, tuple[tuple[float, ...], ...]] = {
 }
 """Last bar of a phrase; the negative length is the long note that a breath follows."""
 
-SHORTEST = {"keyboard": 0.17, "strings": 0.24, "drums": 0.15}
+RESTS, DUOS = 0.35, 0.12
+"""Shares of footage with a long rest, and with a second player in the picture who does not play."""
+
+SHORTEST = {"keyboard": 0.17, "strings": 0.24, "drums": 0.15, "guitar": 0.18, "marimba": 0.17}
 """Seconds between onsets of one voice, at least."""
 
 # One bar of eighths by beats in the bar: for each piece where it falls. Never more than two pieces together.
@@ -76,6 +81,9 @@ def compose(
     voices: int | None = None,
     change: str = "",
     lamps: bool = False,
+    footage: bool = False,
+    repertoire: str = "",
+    soundfont: str = "",
 ) -> Score:
     """Draws performance number ``index`` of seed ``seed``.
 
@@ -83,9 +91,12 @@ def compose(
         seed, index: non-negative; together they fix the score.
         instrument: one of ``INSTRUMENTS``.
         seconds: length, more than 1.
-        voices: 1 or 2 for a keyboard (None: drawn evenly); strings always have 1, drums 2.
+        voices: 1 or 2 for a keyboard (None: drawn evenly); drums always have 2, the others 1.
         change: a change (:mod:`data_prep.recital.changes`): the same performance with one thing changed; empty: plain.
         lamps: keys, places and drums light up while they sound (the change ``lamps`` has them too).
+        footage: filmed as people film; some performances then rest for two seconds or so.
+        repertoire: "music21": an excerpt of its corpus instead of a melody of our own; drums have grooves all the same.
+        soundfont: a SoundFont file to play it with; empty: the usual one.
 
     Returns:
         The score. No note begins in the first or last 0.12 s or so; none sounds beyond ``seconds``.
@@ -106,7 +117,7 @@ def compose(
         if voices not in (1, 2):
             raise UserError(f"a keyboard performance has 1 or 2 voices, not {voices}")
     else:
-        voices = {"strings": 1, "drums": 2}[instrument]
+        voices = 2 if instrument == "drums" else 1
     program = int(rng.choice(PROGRAMS[instrument]))
     program = UNSEEN_PROGRAMS[instrument][program] if change == "timbre" else program
     beats_per_bar = int(rng.choice([4, 4, 4, 3]))
@@ -125,11 +136,36 @@ def compose(
         notes = _melody(rng, seconds - lead_in, metre, key, chords, low, HIGHEST, SHORTEST[instrument])
         if voices == 2:
             notes += _left_hand(rng, seconds - lead_in, metre, key, chords, LOWEST, LOWEST + 10)
+    piece = ""
+    if repertoire and instrument != "drums":
+        needed = seconds - lead_in
+        piece, tempo, notes = excerpt(rng_of(seed, index, "piece"), needed, tempo, voices, SHORTEST[instrument])
+        key = (0, "none")
     played = _performed(rng, notes, lead_in, seconds, instrument)
-    lit = lamps or change == "lamps"
+    lit, partner = lamps or change == "lamps", ""
+    if footage:
+        staged = rng_of(seed, index, "footage")
+        played = _with_a_rest(staged, played, seconds)
+        if staged.random() < DUOS:
+            partner = str(staged.choice(INSTRUMENTS))
     return Score(
-        seed, index, instrument, program, float(seconds), tempo, beats_per_bar, key, voices, played, change, lit
-    )
+        seed, index, instrument, program, float(seconds), tempo, beats_per_bar, key, voices, played, change, lit,
+        footage, partner, piece, soundfont,
+    )  # fmt: skip
+
+
+def _with_a_rest(rng: np.random.Generator, notes: tuple[Note, ...], seconds: float) -> tuple[Note, ...]:
+    """In some performances nothing is played for a while, though hands may move."""
+    if rng.random() >= RESTS or seconds < 3:
+        return notes
+    length = rng.uniform(1.6, min(2.6, seconds / 2))
+    begins = rng.uniform(0.0, seconds - length)
+    kept = [
+        note._replace(offset=min(note.offset, max(begins, note.onset + 0.08)) if note.onset < begins else note.offset)
+        for note in notes
+        if not begins <= note.onset < begins + length
+    ]
+    return tuple(kept) or notes
 
 
 def _scale(key: Key, low: int, high: int) -> list[tuple[int, int]]:
@@ -290,7 +326,7 @@ def _performed(
 ) -> tuple[Note, ...]:
     """Human timing, articulation and the clip's edges: what is written becomes what is played."""
     legato = rng.uniform(0.78, 0.95)
-    gap = {"keyboard": 0.07, "strings": 0.06, "drums": 0.03}[instrument]
+    gap = {"strings": 0.06, "drums": 0.03}.get(instrument, 0.07)
     ordered = sorted(notes, key=lambda n: (n.onset, n.pitch))
     # Notes that are written together stay together to a few milliseconds; the pulse breathes a little.
     moments = sorted({round(note.onset, 4) for note in ordered})

@@ -24,7 +24,8 @@ from tqdm import tqdm
 from data_prep.convert.write import made_by, split_of, write_records
 from data_prep.recital.clip import manifest_line, medium_of, recorded, write_clip
 from data_prep.recital.compose import compose
-from data_prep.recital.film import frames_of
+from data_prep.recital.compression import compressed
+from data_prep.recital.film import LANDMARKS, frames_of, landmarks_of
 from data_prep.recital.play import play
 from data_prep.recital.score import INSTRUMENTS, Score
 from data_prep.sources.manifest import MANIFEST_FILE
@@ -49,6 +50,9 @@ class Programme:
         test_percent: share of clips that a hash of their source id sends to the test split.
         change: what is changed that training never sees (:mod:`data_prep.recital.changes`); empty: nothing.
         lamps: whether what sounds lights up.
+        footage: whether it is filmed as people film, or by a camera on its stand before a bare floor.
+        repertoire: "music21": what is played are excerpts of its corpus; empty: it is composed.
+        soundfont: a SoundFont file that plays instead of TimGM6mb; empty: that.
     """
 
     clips: int
@@ -59,11 +63,17 @@ class Programme:
     test_percent: float | None = None
     change: str = ""
     lamps: bool = False
+    footage: bool = False
+    repertoire: str = ""
+    soundfont: str = ""
 
     def score(self, index: int) -> Score:
         """Performance number ``index``."""
         instrument = self.instruments[index % len(self.instruments)]
-        return compose(self.seed, index, instrument, self.seconds, change=self.change, lamps=self.lamps)
+        return compose(self.seed, index, instrument, self.seconds, change=self.change, lamps=self.lamps,
+                       footage=self.footage,
+            repertoire=self.repertoire,
+            soundfont=self.soundfont)  # fmt: skip
 
     def split_for(self, source_id: str) -> str | None:
         """The split that a clip is forced into, if any."""
@@ -148,6 +158,12 @@ def make_records(
         settings["change"] = programme.change
     if programme.lamps:
         settings["lamps"] = True
+    if programme.footage:
+        settings["footage"] = True
+    if programme.repertoire:
+        settings["repertoire"] = programme.repertoire
+    if programme.soundfont:
+        settings["soundfont"] = os.path.basename(programme.soundfont)
     manifest: list[dict[str, Any]] = []
 
     def records(pool: ProcessPoolExecutor | None) -> Iterator[tuple[str, Record]]:
@@ -162,7 +178,7 @@ def make_records(
         with _workers(workers, programme.clips, imports) as pool:
             # A worker tells, so that this process need not load what it does not use.
             codebooks, codebook_size = _ask(pool, _codebooks, codec)
-            spec = RecordSpec(codebooks, codebook_size, frame_size, flow_size, codec=codec)
+            spec = RecordSpec(codebooks, codebook_size, frame_size, flow_size, codec=codec, landmarks=LANDMARKS)
             made = made_by(codec, weights_hash(codec), settings)
             return write_records(out, records(pool), spec, made, manifest)
     except OSError as error:
@@ -184,7 +200,11 @@ def record_of(
 
     frames = whole_frames(score.seconds)
     times = recorded(score, frame_centres(frames).astype(np.float64))
-    pixels, flow = frames_and_flow(frames_of(score, times, working_size(frame_size)), frame_size, flow_size)
+    working = working_size(frame_size)
+    filmed = frames_of(score, times, working)
+    if score.footage:
+        filmed = compressed(filmed, working, medium_of(score).crf)
+    pixels, flow = frames_and_flow(filmed, frame_size, flow_size)
     rate = medium_of(score).sample_rate
     sound = resample(play(score, rate), rate, CODEC_SAMPLE_RATE)
     samples = samples_of(frames, CODEC_SAMPLE_RATE)
@@ -193,12 +213,13 @@ def record_of(
     notes = [(n.onset, min(n.offset, end), n.pitch) for n in score.notes if n.onset < end]
     record: Record = {
         "clip_id": score.clip_id,
-        "source_id": score.clip_id,
+        "source_id": score.source_id,
         "labels": score.instrument,
         "start_seconds": np.float32(0),
         "tokens": _token_extractor(codec).extract(sound),
         "frames": pixels,
         "flow": flow,
+        "landmarks": landmarks_of(score, times).astype(np.float16),
         "notes": np.array(notes, np.float32).reshape(-1, 3),
     }
     return manifest_line(score, None), record

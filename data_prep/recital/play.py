@@ -11,26 +11,24 @@ audible onset.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-import pretty_midi
-import tinysoundfont
 
 from data_prep.recital.score import CRASH, HAT, KICK, SNARE, TOM, Note, Score
-
-SOUNDFONT = os.path.join(os.path.dirname(pretty_midi.__file__), "TimGM6mb.sf2")
+from mvgen.media.synthesizer import Event, Synthesizer, synthesizer
 
 GAINS = {("keyboard", 0): 4.2, ("keyboard", 5): 3.0, ("keyboard", 6): 4.6,
          ("strings", 40): 1.25, ("strings", 41): 1.3, ("strings", 42): 1.1,
          ("drums", 0): 1.0, ("drums", 16): 1.0, ("drums", 32): 1.0,
          ("keyboard", 2): 4.1, ("keyboard", 4): 1.75, ("keyboard", 7): 3.5,
          ("strings", 110): 1.4, ("strings", 48): 3.5, ("strings", 43): 1.35,
-         ("drums", 8): 0.57, ("drums", 24): 0.86, ("drums", 25): 0.65}  # fmt: skip
-"""Factor by instrument and program that brings each to about the same loudness while it sounds (0.1 RMS). The last
-nine are heard in the change ``timbre`` alone."""
+         ("drums", 8): 0.57, ("drums", 24): 0.86, ("drums", 25): 0.65,
+         ("guitar", 24): 1.64, ("guitar", 25): 2.68, ("guitar", 27): 3.23,
+         ("guitar", 107): 1.42, ("guitar", 105): 1.27, ("guitar", 26): 1.27,
+         ("marimba", 12): 2.28, ("marimba", 13): 2.47, ("marimba", 11): 1.13,
+         ("marimba", 108): 1.15, ("marimba", 9): 1.89, ("marimba", 8): 4.04}  # fmt: skip
+"""Factor by instrument and program that brings each to about the same loudness while it sounds (0.1 RMS)."""
 DRUM_GAINS = {KICK: 1.5, SNARE: 0.8, HAT: 3.6, TOM: 0.9, CRASH: 1.6}
 """Further factor by piece, so that none drowns another's onset."""
 
@@ -65,66 +63,33 @@ def play_stereo(score: Score, sample_rate: int) -> np.ndarray:
         sound = np.zeros((samples, 2), np.float32)
         for piece, gain in DRUM_GAINS.items():
             hits = [note for note in score.notes if note.pitch == piece]
-            sound += gain * _struck(hits, score.program, True, sample_rate, samples)
+            sound += gain * _struck(hits, score, sample_rate, samples)
     else:
-        sound = _struck(score.notes, score.program, False, sample_rate, samples)
-    sound *= np.float32(GAINS[score.instrument, score.program])
+        sound = _struck(score.notes, score, sample_rate, samples)
+    sound *= np.float32(_level_of(sound) if score.soundfont else GAINS[score.instrument, score.program])
     peak = float(np.abs(sound).max(initial=0.0))
     return sound * np.float32(min(1.0, CEILING / max(peak, 1e-9)))
 
 
-class _Synth:
-    """One synthesizer at one rate; silent and in the same state before every use."""
-
-    def __init__(self, sample_rate: int):
-        self.sample_rate = sample_rate
-        self.synth = tinysoundfont.Synth(gain=0, samplerate=sample_rate)
-        self.soundfont = self.synth.sfload(SOUNDFONT)
-
-    def begin(self, program: int, drums: bool) -> int:
-        """Silences what still rings and selects a program; returns the channel."""
-        channel = 9 if drums else 0
-        for used in (0, 9):
-            self.synth.sounds_off(used)
-        self.generate(self.sample_rate // 5)
-        self.synth.program_select(channel, self.soundfont, 128 if drums else 0, program, drums)
-        return channel
-
-    def generate(self, samples: int) -> np.ndarray:
-        if samples <= 0:
-            return np.zeros((0, 2), np.float32)
-        return np.frombuffer(self.synth.generate_simple(samples), np.float32).reshape(-1, 2).copy()
+def _level_of(sound: np.ndarray) -> float:
+    """The factor that brings a sound to 0.1 RMS while it sounds, of samples whose levels are not known before."""
+    power = np.convolve(sound.mean(axis=1) ** 2, np.full(1024, 1 / 1024), "same")
+    sounding = power[power > 0.01 * power.max(initial=0.0)]
+    return 0.1 / max(float(np.sqrt(sounding.mean())), 1e-4) if len(sounding) else 1.0
 
 
-@lru_cache(maxsize=8)
-def _synth(sample_rate: int) -> _Synth:
-    return _Synth(sample_rate)
-
-
-def _struck(notes: Sequence[Note], program: int, drums: bool, sample_rate: int, samples: int) -> np.ndarray:
+def _struck(notes: Sequence[Note], score: Score, sample_rate: int, samples: int) -> np.ndarray:
     if not notes:
         return np.zeros((samples, 2), np.float32)
-    synth = _synth(sample_rate)
-    channel = synth.begin(program, drums)
     # Offsets before onsets at the same sample, so that a repeated note is struck again.
-    events = [(round(n.onset * sample_rate), 1, n) for n in notes]
-    events += [(round(n.offset * sample_rate), 0, n) for n in notes]
-    events.sort(key=lambda event: (event[0], event[1], event[2].pitch))
-    blocks, now = [], 0
-    for at, starts, note in events:
-        at = min(at, samples)
-        blocks.append(synth.generate(at - now))
-        now = at
-        if starts:
-            synth.synth.noteon(channel, note.pitch, note.velocity)
-        else:
-            synth.synth.noteoff(channel, note.pitch)
-    blocks.append(synth.generate(samples - now))
-    return np.concatenate(blocks)
+    events = [Event(round(n.onset * sample_rate), 1, "on", n.pitch, n.velocity) for n in notes]
+    events += [Event(round(n.offset * sample_rate), 0, "off", n.pitch) for n in notes]
+    synth = synthesizer(sample_rate, score.soundfont)
+    return synth.play(events, score.program, score.instrument == "drums", samples)
 
 
 def _bowed(score: Score, sample_rate: int, samples: int) -> np.ndarray:
-    synth = _synth(sample_rate)
+    synth = synthesizer(sample_rate, score.soundfont)
     sound = np.zeros((samples, 2), np.float32)
     for note in score.notes:
         tone = _bowed_note(synth, note, score.program)
@@ -134,7 +99,7 @@ def _bowed(score: Score, sample_rate: int, samples: int) -> np.ndarray:
     return sound
 
 
-def _bowed_note(synth: _Synth, note: Note, program: int) -> np.ndarray:
+def _bowed_note(synth: Synthesizer, note: Note, program: int) -> np.ndarray:
     rate = synth.sample_rate
     channel = synth.begin(program, False)
     synth.synth.noteon(channel, note.pitch, note.velocity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from data_prep.recital.changes import likeness
 from mvgen.errors import UserError
 
-INSTRUMENTS = ("keyboard", "strings", "drums")
+INSTRUMENTS = ("keyboard", "strings", "drums", "guitar", "marimba")
 """The instruments Recital plays, in the order in which clips take turns."""
 
 LOWEST, HIGHEST = 48, 72
@@ -20,9 +20,20 @@ KICK, SNARE, HAT, TOM, CRASH = 36, 38, 42, 45, 49
 DRUMS = (KICK, SNARE, HAT, TOM, CRASH)
 """General MIDI percussion keys of the five pieces of the kit."""
 
-PROGRAMS = {"keyboard": (0, 5, 6), "strings": (40, 41, 42), "drums": (0, 16, 32)}
+PROGRAMS = {
+    "keyboard": (0, 5, 6),
+    "strings": (40, 41, 42),
+    "drums": (0, 16, 32),
+    "guitar": (24, 25, 27),
+    "marimba": (12, 13, 11),
+}
 """General MIDI programs by instrument: piano, electric piano, harpsichord; violin, viola, cello; standard, power and
-jazz kits."""
+jazz kits; nylon, steel and clean electric guitar; marimba, xylophone, vibraphone."""
+
+LONG_REST = 1.2
+"""Seconds of silence in which hands find something else to do."""
+PARTNER_SEED = 1_000_003
+"""Added to the seed of a performance, it gives that of who sits beside."""
 
 
 class Note(NamedTuple):
@@ -51,6 +62,11 @@ class Score:
         notes: sorted by onset, then pitch.
         change: the change it belongs to (:mod:`data_prep.recital.changes`), empty for a plain performance.
         lamps: whether keys, places and drums light up while they sound, which no real instrument's do.
+        footage: whether it is filmed as people film: held by hand, at a slant, before any background, with rests in
+            which hands move, and now and then with a second player in the picture.
+        piece: the name of what is played, where it is not composed here; empty else.
+        soundfont: the file that plays it; empty: the usual one.
+        partner: the instrument of that second player, who does not play; empty: there is none.
     """
 
     seed: int
@@ -65,11 +81,47 @@ class Score:
     notes: tuple[Note, ...]
     change: str = ""
     lamps: bool = False
+    footage: bool = False
+    partner: str = ""
+    piece: str = ""
+    soundfont: str = ""
+
+    @property
+    def gestures(self) -> tuple[tuple[float, float], ...]:
+        """(begins, ends) in seconds of what hands do without sounding: in footage, in every rest of 1.2 s or more."""
+        if not self.footage:
+            return ()
+        if not self.notes:
+            return self._fidgets()
+        ends = np.maximum.accumulate([note.offset for note in self.notes])
+        rests = zip(ends, [note.onset for note in self.notes[1:]] + [self.seconds], strict=True)
+        return tuple((float(end) + 0.15, onset - 0.25) for end, onset in rests if onset - end >= LONG_REST)
+
+    def _fidgets(self) -> tuple[tuple[float, float], ...]:
+        """What the hands of one who only listens do: something for a second or so, then nothing for as long."""
+        rng, found, now = self.rng("fidgets"), [], 0.0
+        while now < self.seconds:
+            begins = now + rng.uniform(0.3, 2.0)
+            now = begins + rng.uniform(0.9, 1.8)
+            found.append((begins, now))
+        return tuple(found)
+
+    def silent_partner(self) -> Score:
+        """The second player: another performance of nothing."""
+        other = PROGRAMS[self.partner][self.rng("partner").integers(len(PROGRAMS[self.partner]))]
+        return replace(
+            self, seed=self.seed + PARTNER_SEED, instrument=self.partner, program=other, notes=(), voices=1, partner=""
+        )
 
     @property
     def clip_id(self) -> str:
         """Such as ``keyboard-00012``."""
         return f"{self.instrument}-{self.index:05d}"
+
+    @property
+    def source_id(self) -> str:
+        """What clips must share a split with: the piece, or nothing but this clip."""
+        return self.piece or self.clip_id
 
     @property
     def likeness(self) -> int:

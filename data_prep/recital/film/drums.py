@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.recital.film.canvas import Canvas, mix
-from data_prep.recital.film.motion import Move, ease, path, ring, strikes
-from data_prep.recital.film.scene import SKINS, floor_colour, varied
+from data_prep.recital.film.motion import away, ring, strikes
+from data_prep.recital.film.scene import SKINS, backdrop, varied
+from data_prep.recital.film.sticks import CONTACT, Stick, draw_stick, force_of
 from data_prep.recital.score import CRASH, HAT, KICK, SNARE, TOM, Note, Score
 
 CENTRES = {KICK: (0.70, 0.66), SNARE: (0.30, 0.66), HAT: (0.18, 0.33), TOM: (0.52, 0.34), CRASH: (0.80, 0.24)}
@@ -27,14 +28,6 @@ SHELLS = {0: (176, 34, 40), 16: (40, 84, 168), 32: (176, 128, 72)}
 """Shells by kit: red standard, blue power, wooden jazz."""
 HANDS = ((0.26, 0.97), (0.54, 0.99))
 """Where the two hands rest."""
-CONTACT = 0.012
-"""Seconds after the onset at which stick and beater are at their lowest, so that the blow is fastest at the onset."""
-REBOUND = 0.035
-"""Seconds in which a stick's speed falls by 1/e after a hit."""
-FALL = 0.08
-"""Seconds in which a stick falls, at most."""
-LIFT = 0.18
-"""How high a stick is raised, at most."""
 
 
 def places(score: Score) -> list[tuple[int, float, float, float, float]]:
@@ -51,7 +44,7 @@ class Drums:
     def __init__(self, score: Score, times: np.ndarray):
         rng = score.rng("colours")
         self.shell = varied(rng, SHELLS[score.likeness])
-        self.floor = floor_colour(rng)
+        self.backdrop = backdrop(score, rng)
         self.rug = varied(rng, (96, 70, 62), 30)
         self.skin = SKINS[rng.integers(len(SKINS))]
         self.head = varied(rng, (206, 202, 192), 8)
@@ -61,7 +54,12 @@ class Drums:
         self.shake = {piece: self._shake(score, times, piece) for piece in CENTRES}
         self.jolt = {piece: self._jolt(score, times, piece) for piece in GIVE}
         hands = _hands_of(score)
-        self.tips = [self._stick(times, hits, side) for side, hits in enumerate(hands)]
+        self.sticks = [
+            Stick(times, [(hit.onset, _target(hit.pitch, side), force_of(hit.velocity)) for hit in hits], rest, side)
+            for side, (hits, rest) in enumerate(zip(hands, HANDS, strict=True))
+        ]
+        for stick, aside in zip(self.sticks, (-0.14, 0.10), strict=True):
+            stick.move(away(times, score.gestures)[:, None] * (aside, 0.10))
         self.pedal = self._pedal(times, [note for note in score.notes if note.pitch == KICK])
 
     @staticmethod
@@ -90,36 +88,6 @@ class Drums:
         return strikes(times, [hit.onset for hit in hits], [GIVE[piece] * hit.velocity / 127 for hit in hits], 0.30)
 
     @staticmethod
-    def _stick(times: np.ndarray, hits: list[Note], side: int) -> np.ndarray:
-        """The stick's tip, ``[n, 2]``: over the kit from hit to hit, raised between, down at each onset."""
-        rest = np.array(HANDS[side]) + (0.03 if side == 0 else -0.03, -0.24)
-        moves: list[Move] = []
-        lift = np.ones(len(times)) * 0.6
-        for k, hit in enumerate(hits):
-            target = _target(hit.pitch, side)
-            before = hits[k - 1].onset + CONTACT if k else hit.onset - 1.0
-            touch = hit.onset + CONTACT
-            fall = min(FALL, (touch - before) / 2)
-            height = _height(hit)
-            begins = max(before + 0.03, touch - 0.60)
-            moves.append((begins, max(touch - FALL, begins + 0.02), target))
-            # From one hit the stick springs back at once and slows down, is raised for the next, and falls faster and
-            # faster (a square).
-            sprung = 0.4 * _height(hits[k - 1]) if k else 0.6
-            raised = ease((times - before - 0.03) / max(touch - fall - before - 0.03, 0.02))
-            back = 1 - np.exp(-np.maximum(times - before, 0) / REBOUND) if k else 1.0
-            coming = (times >= before) & (times < touch)
-            lift = np.where(coming, sprung * back + (height - sprung) * raised, lift)
-            falling = (times >= touch - fall) & (times < touch)
-            lift = np.where(falling, height * (1 - (1 - (touch - times) / fall) ** 2), lift)
-        if hits:
-            since = np.maximum(times - hits[-1].onset - CONTACT, 0)
-            lift = np.where(since > 0, 0.4 * _height(hits[-1]) * (1 - np.exp(-since / REBOUND)), lift)
-        tip = path(times, rest, moves)
-        tip[:, 1] -= LIFT * lift
-        return tip
-
-    @staticmethod
     def _pedal(times: np.ndarray, hits: list[Note]) -> np.ndarray:
         """How far the beater is from the skin, 0 (touching) to 1, at each time."""
         away = np.ones(len(times))
@@ -131,7 +99,7 @@ class Drums:
         return away
 
     def background(self, canvas: Canvas) -> None:
-        canvas.box(-2, -2, 3, 3, self.floor)
+        self.backdrop(canvas)
         canvas.ellipse((0.5, 0.58), (0.62, 0.46), self.rug)
         canvas.ellipse((0.5, 0.58), (0.57, 0.41), mix(self.rug, (255, 255, 255), 0.10))
         steel = (120, 122, 128)
@@ -173,8 +141,13 @@ class Drums:
             if piece != KICK or light > 0.01 or abs(shake) > 0.01:
                 self._piece(canvas, piece, light, shake, jolt)
         self._draw_pedal(canvas, self.pedal[frame])
-        for side in (0, 1):
-            self._draw_stick(canvas, self.tips[side][frame], side)
+        for stick in self.sticks:
+            draw_stick(canvas, stick, frame, self.skin)
+
+    def landmarks(self) -> dict[str, np.ndarray]:
+        x, y = CENTRES[KICK]
+        beater = np.stack([x + 0.02 + 0.10 * self.pedal, y + 0.07 + 0.13 * self.pedal], 1)
+        return self.sticks[0].landmarks("left") | self.sticks[1].landmarks("right") | {"beater": beater}
 
     def _draw_pedal(self, canvas: Canvas, away: float) -> None:
         x, y = CENTRES[KICK]
@@ -184,31 +157,12 @@ class Drums:
         canvas.disc(ball, 0.038, (240, 236, 226))
         canvas.limb((x + 0.10, y + 0.30), (x + 0.16, y + 0.255 + 0.05 * (1 - away)), 0.05, (90, 92, 98))
 
-    def _draw_stick(self, canvas: Canvas, tip: np.ndarray, side: int) -> None:
-        rest = np.array(HANDS[side])
-        hand = rest + 0.42 * (tip - rest) * (1.0, 0.75)
-        elbow = rest + ((-0.16, 0.35) if side == 0 else (0.16, 0.35))
-        shade = mix(self.skin, (0, 0, 0), 0.3)
-        canvas.limb(hand, elbow, 0.062, shade, 0.10)
-        canvas.limb(hand, elbow, 0.050, self.skin, 0.088)
-        butt = hand - 0.22 * (tip - hand)
-        canvas.limb(butt, tip, 0.026, (84, 58, 34), 0.017)
-        canvas.limb(butt, tip, 0.017, (232, 196, 140), 0.010)
-        canvas.disc(tip, 0.017, (250, 226, 180))
-        canvas.disc(hand, 0.045, shade)
-        canvas.disc(hand, 0.037, self.skin)
-
 
 def _target(piece: int, side: int) -> np.ndarray:
     """Where on a piece this hand hits: the two hands leave each other room."""
     x, y = CENTRES[piece]
     aside = (-0.035 if side == 0 else 0.035) if piece in (SNARE, TOM) else 0.0
     return np.array([x + aside, y + 0.25 * RADII[piece][1]])
-
-
-def _height(hit: Note) -> float:
-    """How high a stick is raised for a hit, in parts of :data:`LIFT`: higher for a louder one."""
-    return 0.5 + 0.5 * (hit.velocity - 40) / 80
 
 
 def _hands_of(score: Score) -> tuple[list[Note], list[Note]]:

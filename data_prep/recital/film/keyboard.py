@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.recital.film.canvas import Canvas, mix
-from data_prep.recital.film.motion import Move, held, path, ring, strikes
-from data_prep.recital.film.scene import SKINS, floor_colour, varied
+from data_prep.recital.film.landmarks import FINGERS
+from data_prep.recital.film.motion import Move, away, held, path, ring, strikes
+from data_prep.recital.film.scene import SKINS, backdrop, sleeve, varied
 from data_prep.recital.score import HIGHEST, LOWEST, Note, Score
 
 LEFT, RIGHT = 0.035, 0.965
@@ -74,15 +75,17 @@ class Keyboard:
     def __init__(self, score: Score, times: np.ndarray):
         rng = score.rng("colours")
         self.body = varied(rng, BODIES[score.likeness])
-        self.floor = floor_colour(rng)
+        self.backdrop = backdrop(score, rng)
         self.glow = GLOWS[rng.integers(len(GLOWS))]
         self.white = varied(rng, (232, 230, 222), 8)
         self.black = varied(rng, (34, 32, 36), 8)
         self.skin = SKINS[rng.integers(len(SKINS))]
-        self.sleeve = varied(rng, (90, 90, 110), 60)
+        self.sleeve = sleeve(score, self.skin, varied(rng, (90, 90, 110), 60))
         self.pressed = [self._key_state(score, times, pitch) for pitch in range(LOWEST, HIGHEST + 1)]
-        voices = sorted({note.voice for note in score.notes})
+        voices = sorted({note.voice for note in score.notes}) or [0]
         self.hands = [_Hand([n for n in score.notes if n.voice == voice], times, voice) for voice in voices]
+        for hand in self.hands:
+            hand.leave(away(times, score.gestures))
 
     @staticmethod
     def _key_state(score: Score, times: np.ndarray, pitch: int) -> np.ndarray:
@@ -96,8 +99,18 @@ class Keyboard:
                 state = np.maximum(state, np.stack([down, bright], 1))
         return state
 
+    def landmarks(self) -> dict[str, np.ndarray]:
+        found = {}
+        for hand in self.hands:
+            side = "left" if hand.voice else "right"
+            found[f"{side}_hand"] = hand.place
+            # From left to right in the picture: the thumb first of a right hand, last of a left one.
+            tips = hand.tips[::-1] if hand.voice else hand.tips
+            found |= {f"{side}_{finger}": tip for finger, tip in zip(FINGERS, tips, strict=True)}
+        return found
+
     def background(self, canvas: Canvas) -> None:
-        canvas.box(-2, -2, 3, 3, self.floor)
+        self.backdrop(canvas)
         canvas.box(-0.06, 0.10, 1.06, FRONT + 0.04, self.body)
         canvas.box(-0.06, 0.10, 1.06, 0.13, mix(self.body, (255, 255, 255), 0.25))
         canvas.box(LEFT, BACK - 0.025, RIGHT, BACK, (120, 24, 34))  # the felt strip behind the keys
@@ -112,16 +125,22 @@ class Keyboard:
         left, right = key_edges(pitch)
         line = 0.04 * KEY
         colour = mix(self.white, self.glow, 0.95 * glow)
-        front = FRONT - 0.012 * down
-        canvas.box(left + line, BACK, right - line, front, mix(colour, (0, 0, 0), 0.08 * down))
+        front = FRONT - 0.016 * down
+        canvas.box(left + line, BACK, right - line, front, mix(colour, (0, 0, 0), 0.14 * down))
         canvas.box(left + line, front, right - line, front + 0.018, mix(colour, (0, 0, 0), 0.35))
+        if down > 0:  # the sides of its neighbours come into sight, and throw a shadow
+            wall = mix(colour, (0, 0, 0), 0.6)
+            canvas.box(left, BACK, left + (0.02 + 0.14 * down) * KEY, front, wall)
+            canvas.box(right - (0.02 + 0.08 * down) * KEY, BACK, right, front, wall)
 
     def _black_key(self, canvas: Canvas, pitch: int, down: float, glow: float) -> None:
         left, right = key_edges(pitch)
         colour = mix(self.black, mix(self.glow, (255, 255, 255), 0.25), min(1.0, 1.1 * glow))
-        front = BLACK_FRONT - 0.012 * down
+        front = BLACK_FRONT - 0.020 * down
         canvas.box(left, BACK, right, front, mix(colour, (0, 0, 0), 0.3))
-        canvas.box(left + 0.08 * KEY, BACK, right - 0.08 * KEY, front - 0.02, colour)
+        # The top of a black key shines, and less so when it is down among the white ones.
+        shine = mix(colour, (255, 255, 255), 0.16 * (1 - down))
+        canvas.box(left + 0.08 * KEY, BACK, right - 0.08 * KEY, front - 0.02, shine)
 
     def draw(self, canvas: Canvas, frame: int) -> None:
         for pitch in range(LOWEST, HIGHEST + 1):
@@ -179,6 +198,14 @@ class _Hand:
         forces = [DIP * (0.4 + 0.6 * (note.velocity - 40) / 80) for note in notes]
         self.place[:, 1] -= strikes(times, [note.onset for note in notes], forces)
         self.tips = [self._fingertip(times, finger, played) for finger, played in enumerate(fingers)]
+        self.voice = voice
+
+    def leave(self, weight: np.ndarray) -> None:
+        """Takes the hand to the page, or from the keys, so far (0 to 1, ``[n]``)."""
+        goal = (0.62, 0.22) if self.voice == 0 else (0.20, 1.02)
+        shift = weight[:, None] * (goal - self.place)
+        self.place = self.place + shift
+        self.tips = [tip + shift for tip in self.tips]
 
     def _fingertip(self, times: np.ndarray, finger: int, notes: list[Note]) -> np.ndarray:
         """A finger hovers in front of the keys with its hand, strikes its key at the onset, and comes back slowly."""

@@ -74,6 +74,24 @@ def held(times: np.ndarray, onset: float, offset: float, rise: float = 0.016, fa
     return np.clip((times - onset + rise) / rise, 0, 1) * np.clip((offset + fall - times) / fall, 0, 1)
 
 
+def away(times: np.ndarray, gestures: Sequence[tuple[float, float]], travel: float = 0.4) -> np.ndarray:
+    """How far a hand is on its way to something else than playing: 0 at its instrument, about 1 there.
+
+    It takes ``travel`` seconds each way, and is busy (2.5 times a second) while it is there.
+
+    Args:
+        times: seconds, ``[n]``.
+        gestures: (begins, ends) in seconds.
+        travel: seconds.
+    """
+    weight = np.zeros(len(times))
+    for begins, ends in gestures:
+        way = min(travel, (ends - begins) / 2)
+        there = ease((times - begins) / way) * ease((ends - times) / way)
+        weight = np.maximum(weight, there * (1 + 0.08 * np.sin(2 * np.pi * 2.5 * (times - begins))))
+    return weight
+
+
 def ring(times: np.ndarray, onset: float, decay: float, rise: float = 0.012) -> np.ndarray:
     """How much something rings that was struck: full at the onset, fading by 1/e every ``decay`` seconds."""
     since = times - onset

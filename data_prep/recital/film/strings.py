@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.recital.film.canvas import Canvas, mix
-from data_prep.recital.film.motion import Move, held, path, ring, strikes
-from data_prep.recital.film.scene import SKINS, floor_colour, varied
+from data_prep.recital.film.motion import Move, away, held, path, ring, strikes
+from data_prep.recital.film.scene import SKINS, backdrop, sleeve, varied
 from data_prep.recital.score import HIGHEST, LOWEST, Score
 
 PLACES_PER_STRING = 7
@@ -32,6 +32,9 @@ ACCENT = 0.45
 """Part of a stroke that is its accent."""
 DROP, PALM_Y = 0.03, 0.86
 """How far the left hand drives forward at most, and where it is else."""
+
+WAITING = ((0.072, 0.145), (0.045, 0.180), (0.012, 0.192))
+"""Fingers of the left hand that do not play: how far right of the palm each begins, and how far before it it ends."""
 
 STEEL, EBONY = (150, 150, 155), (34, 30, 32)
 BLURRED = (188, 188, 192)
@@ -73,14 +76,17 @@ class Strings:
     def __init__(self, score: Score, times: np.ndarray):
         rng = score.rng("colours")
         self.body = varied(rng, BODIES[score.likeness])
-        self.floor = floor_colour(rng)
+        self.backdrop = backdrop(score, rng)
         self.skin = SKINS[rng.integers(len(SKINS))]
         self.glow = GLOWS[rng.integers(len(GLOWS))]
-        self.sleeves = varied(rng, (70, 80, 110), 50)
+        self.sleeves = sleeve(score, self.skin, varied(rng, (70, 80, 110), 50))
         self.notes, self.lamps = score.notes, score.lamps
         self.fingertip = self._fingertip(times)
         self.palm = self._palm(times)
+        shift = away(times, score.gestures)[:, None] * ((0.16, 1.0) - self.palm)
+        self.palm, self.fingertip = self.palm + shift, self.fingertip + shift
         self.bow, self.contact = self._bow(times, bool(rng.integers(2)))
+        self.ends = self._ends_of_the_bow()
         self.swing = np.zeros((STRINGS, len(times)))
         for note in self.notes:
             force = 0.45 + 0.55 * (note.velocity - 40) / 80
@@ -148,9 +154,23 @@ class Strings:
         first = LOWEST_Y - (string_of(self.notes[0].pitch) if self.notes else 1) * STEP_Y
         return place, path(times, (first,), moves)[:, 0]
 
+    def landmarks(self) -> dict[str, np.ndarray]:
+        frog, head = self.ends
+        found = {"left_hand": self.palm, "left_index": self.fingertip, "left_thumb": self.palm - (0.115, 0.145)}
+        for finger, (root, reach) in zip(("middle", "ring", "little"), WAITING[::-1], strict=True):
+            found[f"left_{finger}"] = self.palm + (0.022 + root * 1.35, -reach)
+        return found | {"right_hand": frog + (0.035, 0.0), "bow_frog": frog, "bow_tip": head}
+
+    def _ends_of_the_bow(self) -> tuple[np.ndarray, np.ndarray]:
+        """Frog and head, each ``[n, 2]``. The bow leans a little with the string it plays, as the arm does."""
+        lean = 0.10 * (self.contact - (LOWEST_Y - 1.5 * STEP_Y))
+        frog = np.stack([BOW_X + lean * 1.2, self.contact + self.bow * BOW_LENGTH], 1)
+        head = np.stack([BOW_X - lean * 1.2, self.contact - (1 - self.bow) * BOW_LENGTH], 1)
+        return frog, head
+
     def background(self, canvas: Canvas) -> None:
         middle = LOWEST_Y - 1.5 * STEP_Y
-        canvas.box(-2, -2, 3, 3, self.floor)
+        self.backdrop(canvas)
         edge = mix(self.body, (0, 0, 0), 0.45)
         for grow, colour in ((0.012, edge), (0.0, self.body)):
             canvas.ellipse((0.72, middle), (0.20 + grow, 0.33 + grow), colour)
@@ -193,12 +213,12 @@ class Strings:
         shade = mix(self.skin, (0, 0, 0), 0.3)
         canvas.limb((palm[0], palm[1] + 0.04), (palm[0] - 0.10, 1.4), 0.12, self.sleeves, 0.18)
         # The forefinger plays; the thumb is behind the neck and the other fingers wait at its edge.
-        canvas.limb((palm[0] - 0.05, palm[1] - 0.03), (palm[0] - 0.115, 0.715), 0.046, shade)
-        canvas.limb((palm[0] - 0.05, palm[1] - 0.03), (palm[0] - 0.115, 0.718), 0.036, self.skin)
-        for offset, top in ((0.072, 0.715), (0.045, 0.680), (0.012, 0.668)):
-            root, end = (palm[0] + offset, palm[1] - 0.03), (palm[0] + 0.022 + offset * 1.35, top)
+        canvas.limb(palm - (0.05, 0.03), palm - (0.115, 0.145), 0.046, shade)
+        canvas.limb(palm - (0.05, 0.03), palm - (0.115, 0.142), 0.036, self.skin)
+        for offset, reach in WAITING:
+            root, end = palm + (offset, -0.03), palm + (0.022 + offset * 1.35, -reach)
             canvas.limb(root, end, 0.043, shade)
-            canvas.limb(root, (end[0], end[1] + 0.003), 0.033, self.skin)
+            canvas.limb(root, end + (0, 0.003), 0.033, self.skin)
         tip = tip + (0.0, 0.016)  # from below, so that most of the place stays in sight
         canvas.limb((palm[0] - 0.03, palm[1] - 0.04), tip, 0.046, shade, 0.036)
         canvas.limb((palm[0] - 0.03, palm[1] - 0.04), tip, 0.034, self.skin, 0.026)
@@ -207,12 +227,7 @@ class Strings:
         canvas.ellipse(palm, (0.09, 0.05), self.skin)
 
     def _draw_bow(self, canvas: Canvas, frame: int) -> None:
-        y = self.contact[frame]
-        passed = self.bow[frame]
-        # The bow leans a little with the string it plays, as the arm does.
-        lean = 0.10 * (y - (LOWEST_Y - 1.5 * STEP_Y))
-        frog = np.array([BOW_X + lean * 1.2, y + passed * BOW_LENGTH])
-        head = np.array([BOW_X - lean * 1.2, y - (1 - passed) * BOW_LENGTH])
+        frog, head = (end[frame] for end in self.ends)
         canvas.limb(frog, head, 0.016, (245, 240, 225))
         aside = np.array([0.028, 0.0])
         canvas.limb(frog + aside, head + aside * 0.4, 0.024, (92, 44, 20), 0.016)

@@ -1,7 +1,7 @@
 """Where each key, string place or drum lies in the picture, from what a clip's film says of places and camera.
 
-``film`` holds ``places`` (pitch and a box in scene coordinates) and ``camera`` (knots of an affine map from scene to
-image, both in 0..1 of the square crop). Pictures are laid back onto the scene through the camera, so that a place
+``film`` holds ``places`` (pitch and a box in scene coordinates) and ``camera`` (knots of a perspective map from scene
+to image, both in 0..1 of the square crop). Pictures are laid back onto the scene through the camera, so that a place
 keeps still while the camera drifts.
 """
 
@@ -39,13 +39,13 @@ class Geometry:
         """
         try:
             places = np.asarray(film["places"], float).reshape(-1, 5)
-            knots = np.asarray(film["camera"], float).reshape(-1, 7)
+            knots = np.asarray(film["camera"], float).reshape(-1, 9)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"film geometry cannot be read: {error}") from error
         if not len(places) or not len(knots) or not (np.isfinite(places).all() and np.isfinite(knots).all()):
             raise ValueError("film geometry has no places or no camera knots, or numbers that are not finite")
         self.pitches = places[:, 0].round().astype(int)
-        self._knots = knots[np.argsort(knots[:, 0])]
+        self._knots = knots[np.argsort(knots[:, 0], kind="stable")]
         boxes = places[:, 1:]
         self.neighbours = _neighbours(boxes)
         low, high = boxes.reshape(-1, 2).min(axis=0), boxes.reshape(-1, 2).max(axis=0)
@@ -60,9 +60,10 @@ class Geometry:
         self._slices = [(slice(y0, y1), slice(x0, x1)) for (x0, y0), (x1, y1) in zip(first, last, strict=True)]
 
     def camera(self, seconds: float) -> np.ndarray:
-        """Scene to image at a moment, ``[2, 3]``; linear between knots, held before the first and after the last."""
+        """Scene to image at a moment, ``[3, 3]``; linear between knots, held before the first and after the last."""
         times = self._knots[:, 0]
-        return np.array([np.interp(seconds, times, column) for column in self._knots[:, 1:].T]).reshape(2, 3)
+        values = [np.interp(seconds, times, column) for column in self._knots[:, 1:].T]
+        return np.array([*values, 1.0]).reshape(3, 3)
 
     def deviation(self, frames: np.ndarray) -> np.ndarray:
         """How far each place is from its usual look in each frame, float32 ``[T, P]``.
@@ -77,9 +78,11 @@ class Geometry:
         laid_back = np.empty((len(frames), CANVAS, CANVAS, 3), np.uint8)
         for frame, time, out in zip(frames, frame_centres(len(frames)), laid_back, strict=True):
             height, width = frame.shape[:2]
-            to_image = np.diag([width, height]) @ self.camera(float(time)) @ self._to_scene
-            to_image[:, 2] -= 0.5
-            cv2.warpAffine(frame, to_image, (CANVAS, CANVAS), dst=out, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+            to_image = np.diag([width, height, 1.0]) @ self.camera(float(time)) @ self._to_scene
+            to_image[:2] -= 0.5 * to_image[2]  # pixel (0, 0) has its middle at (0.5, 0.5)
+            cv2.warpPerspective(
+                frame, to_image, (CANVAS, CANVAS), dst=out, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            )
         # Every fifth frame is enough for a median, and five times as quick.
         usual = np.median(laid_back[::5], axis=0).astype(np.uint8)
         deviations = np.empty((len(frames), len(self._slices)), np.float32)
