@@ -10,6 +10,7 @@ on are folders of records like any other: what is in the test split of one is in
 from __future__ import annotations
 
 import argparse
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ from typing import Any
 
 from data_prep.convert.write import write_records
 from mvgen.clock import TOKEN_RATE
-from mvgen.data.groups import Told, read_groups, told_of
+from mvgen.data.groups import Told, read_groups
 from mvgen.data.records import Record, RecordSource, read_description
 from mvgen.errors import UserError
 from mvgen.files import make_folder
+
+SEGMENT = re.compile(r"-\d{4}$")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def told_of_record(record: Record, table: Mapping[str, Told]) -> Told:
+    """What the table says of the clip that a record is of, or is one of several segments of (``CLIP-0003``).
+
+    Of a clip that it does not name: that it belongs to its source.
+    """
+    for name in (record["clip_id"], SEGMENT.sub("", record["clip_id"])):
+        if name in table:
+            return table[name]
+    return Told(record["source_id"], tuple(label for label in record["labels"].split(",") if label))
+
+
 def parts_of(sources: Sequence[RecordSource], table: Mapping[str, Told]) -> list[Part]:
     """The groups that records are of."""
     seconds: dict[str, float] = defaultdict(float)
@@ -74,7 +88,7 @@ def parts_of(sources: Sequence[RecordSource], table: Mapping[str, Told]) -> list
     for source in sources:
         for number in range(len(source)):
             record = source.view(number)
-            told = told_of(record["source_id"], table)
+            told = told_of_record(record, table)
             seconds[told.group] += len(record["tokens"]) / TOKEN_RATE
             family.setdefault(told.group, told.family)
     return [Part(name, family[name], seconds[name]) for name in sorted(seconds)]
@@ -112,9 +126,9 @@ def relabelled(
     for source in sources:
         for number in range(len(source)):
             record = source[number]
-            told = told_of(record["source_id"], table)
+            told = told_of_record(record, table)
             split = "test" if fold_of[told.group] == fold else "train"
-            labels = ",".join(told.labels) or record["labels"]
+            labels = ",".join(told.labels)
             lines.append(
                 {"clip_id": record["clip_id"], "source_id": told.group, "labels": labels.split(","), "path": "",
                  "status": "used", "reason": "", "split": split, "records": 1}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.convert.folds import Part, dealt
+from data_prep.convert.folds import Part, dealt, told_of_record
+from mvgen.data.groups import Told
 from mvgen.data.records import RecordSource
 from mvgen.errors import UserError
 from tests.mvgen.synthetic import write_records
@@ -25,6 +26,14 @@ def test_families_are_spread_over_the_folds() -> None:
     assert found == dealt(parts[::-1], 3)
     with pytest.raises(UserError, match="2 groups of clips cannot be dealt into 3 folds"):
         dealt(parts[:2], 3)
+
+
+def test_segments_are_of_their_clip_and_unnamed_clips_of_their_source() -> None:
+    table = {"a_10s": Told("a", ("wind",)), "b-0001": Told("b", ())}
+    record = {"source_id": "s", "labels": "x,y", "clip_id": "a_10s-0003"}
+    assert told_of_record(record, table) == told_of_record(record | {"clip_id": "a_10s"}, table) == table["a_10s"]
+    assert told_of_record(record | {"clip_id": "b-0001"}, table) == table["b-0001"]
+    assert told_of_record(record | {"clip_id": "c-0001"}, table) == Told("s", ("x", "y"))
 
 
 def test_each_record_is_left_out_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
