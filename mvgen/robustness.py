@@ -30,7 +30,7 @@ try:
     from mvgen.evaluation.ablation.run import base_config
     from mvgen.evaluation.real import changed_config, fold_folders, lines, run_folds
     from mvgen.evaluation.robustness import PLAIN, Robustness, measure_sets, named_folders
-except ModuleNotFoundError as error:  # librosa and mir_eval are not for those who only train and generate
+except ModuleNotFoundError as error:  # mir_eval and matplotlib are not for those who only train and generate
     without_extra(error, "eval", __name__)
 
 
