@@ -54,7 +54,7 @@ def used_features(spec: RecordSpec, model: Any) -> tuple[str, ...]:
         features.append("flow")
     if model.use_semantic and spec.semantic_dim:
         features.append("semantic")
-    if getattr(model, "use_landmarks", False) and spec.landmarks:
+    if spec.landmarks:  # what movement is planned of, whether or not the video tower sees it
         features.append("landmarks")
     return tuple(features)
 

@@ -135,7 +135,7 @@ def test_video_has_a_frame_for_two_tokens_at_any_length(frames):
 def painting_model():
     """The small model with output layers that are not zero, as they are before training: what it predicts is seen."""
     model = small_model()
-    for number, layer in enumerate((model.denoiser.out, model.sketch.draw)):
+    for number, layer in enumerate((model.denoiser.out, model.movement.planner.places, model.movement.reader.layers)):
         layer.kernel[...] = 0.1 * jax.random.normal(jax.random.key(number), layer.kernel.shape)
     return model
 
