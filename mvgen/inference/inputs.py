@@ -11,15 +11,20 @@ import numpy as np
 from mvgen import clock
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
+from mvgen.interop.autoencoder_files import NONE as NO_AUTOENCODER
+from mvgen.interop.autoencoder_files import autoencoder_hash
 from mvgen.interop.encodec import load_encodec
+from mvgen.interop.image_autoencoder import ImageAutoencoder, load_autoencoder
 from mvgen.interop.vision import NONE, SemanticEncoder, encoder_hash
 from mvgen.media import (
     check_span,
     covered_frames,
+    probe,
     read_image,
     read_picture,
     read_picture_and_flow,
     read_sound,
+    read_whole_image,
 )
 from mvgen.media.flow import FLOW_METHODS
 from mvgen.media.sound import cut
@@ -106,6 +111,41 @@ def read_first_image(path: str, size: tuple[int, int]) -> np.ndarray:
             return read_picture(path, size, frames=1)[0]
         except UserError:
             raise error from None
+
+
+def read_whole_first_image(path: str) -> np.ndarray:
+    """The same as large as it is, uint8 ``[height, width, 3]``."""
+    try:
+        return read_whole_image(path)
+    except UserError as error:
+        if not Path(path).is_file():
+            raise
+        try:
+            info = probe(path)
+            return read_picture(path, (info.height, info.width), frames=1)[0]
+        except (UserError, IndexError):
+            raise error from None
+
+
+def read_autoencoder(checkpoint: str, config: MVGenConfig) -> ImageAutoencoder | None:
+    """The autoencoder whose latents a model films in; None for a model of pixels.
+
+    Raises:
+        UserError: the records do not name it, it is not here, or its weights are others by now.
+    """
+    if not config.use_latents:
+        return None
+    made = read_description(find(checkpoint)[0])[1].get("made_by", {}).get("settings", {})
+    name = made.get("autoencoder", NO_AUTOENCODER)
+    if name == NO_AUTOENCODER:
+        raise UserError("this model films in latents, and its records do not say of which autoencoder")
+    wanted, found = made.get("autoencoder_sha256"), autoencoder_hash(name)
+    if wanted and found != wanted:
+        raise UserError(
+            f"the autoencoder {name} has other weights ({found[:12]}) than the one that made the records "
+            f"({wanted[:12]}); put that one there again"
+        )
+    return load_autoencoder(name)
 
 
 def read_tokens(path: str, codec: Codec) -> np.ndarray:

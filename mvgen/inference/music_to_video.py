@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,10 @@ from jaxtyping import Array, Float, Int, UInt8
 from tqdm import tqdm
 
 from mvgen import clock
+from mvgen.interop.image_autoencoder import ImageAutoencoder
 from mvgen.models import flow_matching
 from mvgen.models.denoiser import motion, stretch
-from mvgen.models.movement import REACH, Reading
+from mvgen.models.movement import REACH, Carried, Reading
 from mvgen.models.mvgen import MVGen
 from mvgen.models.patches import patchify, pixels, scaled, unpatchify
 from mvgen.models.positions import own_latents
@@ -113,14 +115,15 @@ def _film(
     start: Array,
     keys: Array,
     filming: Filming,
-) -> Array:
+) -> tuple[Array, Carried]:
     model: MVGen = nnx.merge(graph, state)
     denoiser, window, patch = model.denoiser, model.config.attention_window, model.config.denoiser_patch
     batch, length = points.shape[:2]
     heard = stretch(audio, start, length, window)
     silent = stretch(denoiser.withheld(audio, jnp.zeros(batch, bool)), start, length, window)
     given, before = patchify(image, patch), reading.points
-    moving = motion(model.movement.carry(image, reading, before, points), before, points, patch)
+    carried = model.movement.carry(image, reading, before, points)
+    moving = motion(carried, before, points, patch)
     resting = jnp.broadcast_to(before[:, None], points.shape)
     still = motion(model.movement.carry(image, reading, before, resting), before, resting, patch)
     imageless = still._replace(moved=jnp.zeros_like(still.moved), behind=jnp.zeros_like(still.behind))
@@ -139,7 +142,24 @@ def _film(
     is_known = jnp.broadcast_to(jnp.arange(length) == 0, (batch, length))
     known = jnp.broadcast_to(last[:, None], (batch, *shape))
     level = jnp.full((batch, length), KNOWN_LEVEL)
-    return flow_matching.sample(predict, noise, filming.steps, known, level, is_known, filming.sampler)
+    painted = flow_matching.sample(predict, noise, filming.steps, known, level, is_known, filming.sampler)
+    return painted, carried
+
+
+class Piece(NamedTuple):
+    """Some frames of films, as they are painted.
+
+    Attributes:
+        frames: uint8 ``[batch, some, height, width, 3]``.
+        carried: how movement carried the image in them, before anything was painted; None for the image itself.
+        reading: of the image; the same for all pieces.
+        points: where they are, ``[batch, some, points, 3]``.
+    """
+
+    frames: UInt8[np.ndarray, "batch some height width 3"]
+    carried: Carried | None
+    reading: Reading
+    points: Float[np.ndarray, "batch some points 3"]
 
 
 def generate_video(
@@ -149,10 +169,11 @@ def generate_video(
     keys: Array,
     filming: Filming,
     window: int,
+    autoencoder: ImageAutoencoder | None = None,
     *,
     progress: bool = False,
 ) -> UInt8[np.ndarray, "batch frames height width 3"]:
-    """Films the performance of music, beginning with an image; :func:`film_stretches`, put together.
+    """Films the performance of music, beginning with an image: the frames of :func:`film_pieces`, put together.
 
     Args:
         model: a trained model.
@@ -161,36 +182,40 @@ def generate_video(
         keys: one random key a video.
         filming: how frames are drawn.
         window: frames the model was trained on at a time; the sound is heard in windows of this length.
+        autoencoder: whose latents the model films in, if it does.
         progress: show a bar over stretches.
 
     Returns:
         One frame for every two tokens; the first is the given image.
     """
-    return np.concatenate(list(film_stretches(model, image, tokens, keys, filming, window, progress=progress)), axis=1)
+    pieces = film_pieces(model, image, tokens, keys, filming, window, autoencoder, progress=progress)
+    return np.concatenate([piece.frames for piece in pieces], axis=1)
 
 
-def film_stretches(
+def film_pieces(
     model: MVGen,
     image: UInt8[np.ndarray, "batch height width 3"],
     tokens: Int[np.ndarray, "batch tokens codebooks"],
     keys: Array,
     filming: Filming,
     window: int,
+    autoencoder: ImageAutoencoder | None = None,
     *,
     progress: bool = False,
-) -> Iterator[UInt8[np.ndarray, "batch some height width 3"]]:
+) -> Iterator[Piece]:
     """The same film in pieces, as they are painted: memory does not grow with its length. The first is the image."""
     graph, state = nnx.split(model)
     patch, size = model.config.denoiser_patch, model.config.picture_size
+    if model.config.use_latents and autoencoder is None:
+        raise ValueError("a model that films in latents needs their autoencoder")
     frames = clock.frames_of(tokens.shape[1])
     length = min(model.config.denoiser_frames, window)
     stretches = -(-(frames - 1) // (length - 1))
-    yield np.asarray(image)[:, None]
-    if not stretches:
-        return
-    picture = scaled(jnp.asarray(image))
+    image = np.asarray(image)
+    picture = jnp.asarray(autoencoder.encode(image), jnp.float32) if autoencoder else scaled(jnp.asarray(image))
     reading = _read(graph, state, picture)
     points = plan_movement(model, reading, tokens, window)
+    yield Piece(image[:, None], None, reading, points[:, :1])
     # The last stretch may reach past the end, where the last token stays; what it films there is dropped.
     whole = 1 + stretches * (length - 1)
     tokens = np.pad(tokens, ((0, 0), (0, clock.tokens_of(whole - frames)), (0, 0)), mode="edge")
@@ -206,9 +231,24 @@ def film_stretches(
             begin = min(max(0, first - (span - reach) // 2), whole - span)
             audio = _audio(graph, state, jnp.asarray(tokens[:, clock.tokens_of(begin) : clock.tokens_of(begin + span)]))
         stretch_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-        fresh = _film(
+        painted, carried = _film(
             graph, state, picture, reading, jnp.asarray(points[:, first : first + length]), last, audio,
             jnp.asarray(first - begin), stretch_keys, filming,
-        )[:, 1:]  # fmt: skip
-        last = fresh[:, -1]
-        yield np.asarray(pixels(unpatchify(fresh, size, patch)))[:, : frames - 1 - first]
+        )  # fmt: skip
+        last = painted[:, -1]
+        new = slice(1, min(length, frames - first))
+        made = unpatchify(painted[:, new], size, patch)
+        yield Piece(
+            _frames(made, autoencoder),
+            Carried(carried.moved[:, new], carried.cover[:, new], carried.behind, carried.field[:, new]),
+            reading,
+            points[:, first + new.start : first + new.stop],
+        )
+
+
+def _frames(made: Float[Array, "batch some height width channels"], autoencoder: ImageAutoencoder | None) -> np.ndarray:
+    if autoencoder is None:
+        return np.asarray(pixels(made))
+    batch, count = made.shape[:2]
+    decoded = autoencoder.decode(np.asarray(made).reshape(batch * count, *made.shape[2:]))
+    return decoded.reshape(batch, count, *decoded.shape[1:])

@@ -104,7 +104,7 @@ class MVGenConfig:
     movement_heads: int = 4
     movement_layers: int = 2
     latent_shape: tuple[int, int, int] | None = None  # of a frame's latents, where the records hold them
-    use_latents: bool = False  # film in latents instead of pixels
+    use_latents: bool = False  # film in them instead of pixels
     use_landmarks: bool = False
     cross_window: float = -1.0  # its window in seconds; 0: all; negative: as attention_window
 
@@ -115,14 +115,15 @@ class MVGenConfig:
         Raises:
             UserError: a field that the records cannot serve, or sizes that do not divide.
         """
-        if spec.frame_size is None:
+        if spec.frame_size is None and (config.model.use_frames or not config.model.use_latents):
             raise UserError(
-                "the records hold no frames (latents only): the pixel denoiser needs `frames`; convert again"
+                "the records hold latents and no frames: set config.model.use_latents=True and use_frames=False, or "
+                "convert again with frames"
             )
         model = cls(
             codebooks=spec.codebooks,
             codebook_size=spec.codebook_size,
-            frame_size=tuple(spec.frame_size),
+            frame_size=tuple(spec.frame_size or (0, 0)),
             flow_size=None if spec.flow_size is None else tuple(spec.flow_size),
             semantic_dim=spec.semantic_dim,
             codec=spec.codec,
@@ -143,6 +144,8 @@ class MVGenConfig:
             raise UserError(f"config.model.dtype is {self.dtype!r}; choose float32 or bfloat16")
         if height % (2 * self.patch) or width % (2 * self.patch):
             raise UserError(f"frames of {height}x{width} do not divide into pairs of config.model.patch {self.patch}")
+        if self.use_latents and not self.latent_shape:
+            raise UserError("config.model.use_latents is set, and the records hold no latents; convert with them")
         tall, wide = self.picture_size
         if tall % self.denoiser_patch or wide % self.denoiser_patch:
             what = "latents" if self.use_latents else "frames"

@@ -46,7 +46,7 @@ class Reading(NamedTuple):
         points: x, y in 0..1 and how sure, ``[batch, points, 3]``.
         scores: of each cell, that a point lies in it (logits).
         sureness: logits of the confidence.
-        summary: of the whole image, for the planner.
+        summary: of the whole image, for a planner of points that have no names.
         mask: logits of what moves, beyond what lies near the points; ``[batch, height, width, 1]``.
         behind: the picture without what moves.
     """
@@ -66,11 +66,13 @@ class Carried(NamedTuple):
         moved: the image displaced, ``[batch, frames, height, width, channels]``.
         cover: logits that what moves is seen there.
         behind: what is seen elsewhere, ``[batch, height, width, channels]``.
+        field: the displacement, ``[batch, frames, rows, columns, 2]``.
     """
 
     moved: Array
     cover: Array
     behind: Array
+    field: Array
 
     @property
     def picture(self) -> Float[Array, "batch frames height width channels"]:
@@ -161,7 +163,9 @@ class Planner(nnx.Module):
         width, dtype = config.movement_width, config.compute_dtype
         self.points = len(config.hanging)
         self.audio = Linear(clock.TOKENS_PER_FRAME * config.width, width, dtype=dtype, rngs=rngs)
-        self.given = Linear(width + 3 * self.points, width, dtype=dtype, rngs=rngs)
+        # Landmarks say enough of the image; a grid says nothing.
+        self.named = config.landmarks > 0
+        self.given = Linear((0 if self.named else width) + 3 * self.points, width, dtype=dtype, rngs=rngs)
         self.blocks = nnx.List([ConvolutionBlock(width, far, rngs=rngs, dtype=dtype) for far in DILATIONS])
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
         self.first = Linear(width + 5 * self.points, width, dtype=dtype, rngs=rngs)
@@ -172,7 +176,7 @@ class Planner(nnx.Module):
     def __call__(
         self,
         audio: Float[Array, "batch frames two_tokens dim"],
-        summary: Float[Array, "batch image_dim"],
+        summary: Float[Array, "batch image_dim"] | None,
         points: Float[Array, "batch points 3"],
         last: Float[Array, "batch points 2"],
         velocity: Float[Array, "batch points 2"],
@@ -182,7 +186,7 @@ class Planner(nnx.Module):
         """
         Args:
             audio: latents of each frame's own tokens.
-            summary: of the given image.
+            summary: of the given image; read only where the points are not landmarks.
             points: in the given image.
             last: where the points are in the frame before the first.
             velocity: how far they came from the one before that.
@@ -197,7 +201,10 @@ class Planner(nnx.Module):
         def pace(velocity: Array) -> Array:
             return (PACE_GAIN * velocity * sure).reshape(batch, -1)
 
-        given = jnp.concatenate([summary, values(points[..., :2]), sure[..., 0]], axis=-1)
+        given = jnp.concatenate([values(points[..., :2]), sure[..., 0]], axis=-1)
+        if not self.named:
+            assert summary is not None
+            given = jnp.concatenate([summary, given], axis=-1)
         x = self.audio(audio.reshape(batch, frames, -1).astype(self.audio.dtype))
         x = x + self.given(given.astype(x.dtype))[:, None]
         for block in self.blocks:
@@ -248,14 +255,14 @@ class Movement(nnx.Module):
         after: Float[Array, "batch frames points 3"],
     ) -> Carried:
         """The image displaced: its points are ``before``, those of the frames ``after``."""
-        size = image.shape[1:3]
+        size = (image.shape[1], image.shape[2])
         mask = reading.mask + 4 * self._nearness(before, size) - 2
         field = backward_field(
             before, after, self.hanging, self.offset[...], self.strength[...], self.softness[...],
             (min(FIELD, size[0]), min(FIELD, size[1])), self.aspect,
         )  # fmt: skip
         moved = warped(jnp.concatenate([image, mask], axis=-1), field)
-        return Carried(moved[..., :-1], moved[..., -1:], reading.behind)
+        return Carried(moved[..., :-1], moved[..., -1:], reading.behind, field)
 
     def _nearness(self, points: Float[Array, "batch points 3"], size: tuple[int, int]) -> Array:
         """How near the segments each pixel lies, ``[batch, height, width, 1]``."""

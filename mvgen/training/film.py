@@ -56,7 +56,7 @@ def planning_loss(
     model: MVGen,
     points: Float[Array, "batch time points 3"],
     audio: Float[Array, "batch tokens dim"],
-    summary: Float[Array, "batch dim"],
+    summary: Float[Array, "batch dim"] | None,
     moment: Int[Array, " batch"],
     key: jax.Array,
     *,
@@ -112,7 +112,8 @@ def film_losses(
     ``movement``. ``video``: flow matching of stretches of ``denoiser_frames`` frames.
 
     Args:
-        examples: so many of the batch teach carrying and painting.
+        examples: so many of the batch teach reading, carrying and painting. Where there are landmarks, all
+            teach planning.
         stretches: and each of them with so many stretches, drawn anywhere in it.
         dropout: share of examples that are painted without image, sound, or movement.
         movement, video: which parts are asked for.
@@ -123,17 +124,22 @@ def film_losses(
     keys = jax.random.split(key, 12)
     # A grid is followed from the window's first frame, landmarks are known in any.
     moment = jax.random.randint(keys[0], (batch,), 0, time) if config.landmarks else jnp.zeros(batch, jnp.int32)
-    image = picture[jnp.arange(batch), moment]
     given = points[jnp.arange(batch), moment]
+    image = picture[jnp.arange(batch), moment][:examples]
     reading = model.movement.reader(image)
     losses: dict[str, Array] = {}
     if movement:
         reader = model.movement.reader
         losses["points"] = (
-            reading_loss(reading, given, reader.rows, reader.columns) if config.landmarks else jnp.zeros(())
+            reading_loss(reading, given[:examples], reader.rows, reader.columns) if config.landmarks else jnp.zeros(())
         )
-        summary = jax.lax.stop_gradient(reading.summary)
-        losses["plan"] = planning_loss(model, points, audio, summary, moment, keys[1], train=train)
+        # Planning costs little beside reading: where nothing of the image but its landmarks is needed, all examples do.
+        planned = batch if config.landmarks else min(examples, batch)
+        losses["plan"] = planning_loss(
+            model, points[:planned], audio[:planned],
+            None if config.landmarks else jax.lax.stop_gradient(reading.summary), moment[:planned], keys[1],
+            train=train,
+        )  # fmt: skip
 
     def some(x: Array) -> Array:
         return jnp.concatenate([x[:examples]] * stretches)

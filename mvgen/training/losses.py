@@ -205,10 +205,9 @@ def total_loss(
     """
     keys = jax.random.split(key, 4)
     tokens = batch["tokens"].astype(jnp.int32)
-    frames = batch["frames"]
     shift_key, colour_key = jax.random.split(keys[0])
-    if train and config.shift:
-        frames = augment.shifted(frames, shift_key, config.shift)
+    if train and config.shift and not model.config.use_latents:
+        batch = batch | {"frames": augment.shifted(batch["frames"], shift_key, config.shift)}
         if "landmarks" in batch:
             points = batch["landmarks"].astype(jnp.float32)
             batch = batch | {"landmarks": augment.moved(points, shift_key, config.shift, model.config.frame_size)}
@@ -221,7 +220,7 @@ def total_loss(
     metrics: dict[str, Array] = {}
     video = audio = None
     if config.align or config.music or config.prior:
-        video = model.video_latents({**batch, "frames": frames}, recolouring)
+        video = model.video_latents(batch, recolouring)
     if config.align or config.video or config.movement:
         audio = model.audio_latents(tokens)
     if config.align:
@@ -229,7 +228,7 @@ def total_loss(
         z_video = model.encoder.coordinates(video, "video")
         z_audio = model.encoder.coordinates(audio, "audio")
         scale = jnp.exp(jnp.minimum(model.encoder.log_scale[...], jnp.log(100.0)))
-        reach = min(round(config.max_shift_seconds * clock.FRAME_RATE), frames.shape[1] // 2)
+        reach = min(round(config.max_shift_seconds * clock.FRAME_RATE), tokens.shape[1] // 4)
         clips, metrics["clip_accuracy"] = contrast(z_video, z_audio, scale)
         shifts, metrics["shift_accuracy"] = contrast_shifts(z_video, z_audio, scale, reach)
         belonging, metrics["belonging_auc"] = belonging_loss(model, z_video, z_audio, reach)
@@ -250,7 +249,7 @@ def total_loss(
     heard = None if audio is None else jax.lax.stop_gradient(audio)
     if config.video or config.movement:
         assert heard is not None
-        picture = model.picture(batch | {"frames": frames} if "frames" in batch else batch, recolouring)
+        picture = model.picture(batch, recolouring)
         parts = film_losses(
             model, picture, points_of(model, batch), heard, keys[3],
             examples=config.video_examples or len(picture), stretches=config.video_stretches, dropout=dropout,

@@ -180,8 +180,8 @@ def anticipation(landmarks: np.ndarray, onsets: np.ndarray, share: float = 0.2) 
         near = np.flatnonzero(np.abs(between - onset) <= TOLERANCE)
         if not len(near) or speed[near].max(initial=0.0) <= STILL_SPEED:
             continue
-        peak, k = np.unravel_index(speed[near].argmax(), speed[near].shape)
-        at = near[peak]
+        peak, k = divmod(int(speed[near].argmax()), speed.shape[1])
+        at = int(near[peak])
         first = max(0, at - round(LONGEST_LEAD * FRAME_RATE))
         slow = np.flatnonzero(speed[first:at, k] < share * speed[at, k])
         begins = between[first + slow[-1]] if len(slow) else between[first]
