@@ -165,10 +165,10 @@ class Planner(nnx.Module):
         self.audio = Linear(clock.TOKENS_PER_FRAME * config.width, width, dtype=dtype, rngs=rngs)
         # Landmarks say enough of the image; a grid says nothing.
         self.named = config.landmarks > 0
-        self.given = Linear((0 if self.named else width) + 3 * self.points, width, dtype=dtype, rngs=rngs)
+        self.given = Linear((0 if self.named else width) + 7 * self.points, width, dtype=dtype, rngs=rngs)
         self.blocks = nnx.List([ConvolutionBlock(width, far, rngs=rngs, dtype=dtype) for far in DILATIONS])
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.first = Linear(width + 5 * self.points, width, dtype=dtype, rngs=rngs)
+        self.first = Linear(width, width, dtype=dtype, rngs=rngs)
         self.heard = Linear(width + 4 * self.points, 3 * width, dtype=dtype, rngs=rngs)
         self.memory = Linear(width, 3 * width, use_bias=False, dtype=dtype, rngs=rngs)
         self.places = Linear(2 * width, 2 * self.points, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
@@ -188,7 +188,7 @@ class Planner(nnx.Module):
             audio: latents of each frame's own tokens.
             summary: of the given image; read only where the points are not landmarks.
             points: in the given image.
-            last: where the points are in the frame before the first.
+            last: where the points are in the frame before the first; what is planned is how far they go from there.
             velocity: how far they came from the one before that.
             shown: true places; where ``show`` (``[batch]``, bool), they are taken for those of the frame before.
         """
@@ -201,19 +201,17 @@ class Planner(nnx.Module):
         def pace(velocity: Array) -> Array:
             return (PACE_GAIN * velocity * sure).reshape(batch, -1)
 
-        given = jnp.concatenate([values(points[..., :2]), sure[..., 0]], axis=-1)
+        begins = [values(points[..., :2]), sure[..., 0], values(last), pace(velocity)]
         if not self.named:
             assert summary is not None
-            given = jnp.concatenate([summary, given], axis=-1)
-        x = self.audio(audio.reshape(batch, frames, -1).astype(self.audio.dtype))
-        x = x + self.given(given.astype(x.dtype))[:, None]
+            begins.append(summary)
+        given = self.given(jnp.concatenate(begins, axis=-1).astype(self.given.dtype))
+        x = self.audio(audio.reshape(batch, frames, -1).astype(self.audio.dtype)) + given[:, None]
         for block in self.blocks:
             x = block(x)
         x = self.norm(x).astype(jnp.float32)
         width = x.shape[-1]
-        first = jnp.concatenate([self.given(given).astype(jnp.float32), values(last), pace(velocity), sure[..., 0]], -1)
-        memory = jnp.tanh(self.first(first)).astype(jnp.float32)
-        home = points[..., :2]
+        memory = jnp.tanh(self.first(given)).astype(jnp.float32)
 
         def advance(state: tuple[Array, Array, Array], now: tuple[Array, Array]) -> tuple[Any, Array]:
             memory, places, velocity = state
@@ -224,7 +222,7 @@ class Planner(nnx.Module):
             update, reset = jnp.split(gates, 2, axis=-1)
             new = jnp.tanh(fresh[:, 2 * width :] + reset * kept[:, 2 * width :])
             memory = (1 - update) * new + update * memory
-            planned = home + self.places(jnp.concatenate([heard, memory], -1)).reshape(batch, -1, 2)
+            planned = last + self.places(jnp.concatenate([heard, memory], -1)).reshape(batch, -1, 2)
             after = planned if show is None else jnp.where(show[:, None, None], true, planned)
             return (memory, after, after - places), planned
 

@@ -21,7 +21,7 @@ PLACE_UNIT, PACE_UNIT = 0.05, 0.02
 """Errors of a planned place, and of its change in a frame, that count as one (parts of the picture)."""
 JITTER = 0.005
 """Standard deviation by which true points are moved: the reader's error, and the planner's."""
-HISS = 0.3
+HISS = 0.1
 """Standard deviation of what is added to audio latents, whose own is about 1: the planner learns few clips by heart."""
 SHOWN = 0.5
 """Share of examples in which the planner is shown the true places of the frame before, not its own."""

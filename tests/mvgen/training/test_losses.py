@@ -237,3 +237,27 @@ def test_evaluation_does_not_augment():
 
     assert music(jax.random.key(0), False) == music(jax.random.key(1), False)
     assert music(jax.random.key(0), True) != music(jax.random.key(1), True)
+
+
+def test_the_films_losses_learn_from_landmarks_and_from_latents():
+    """Every part has its loss, which a parameter of it moves; what cannot be read off a grid has none."""
+    rng = np.random.default_rng(0)
+    batch = small_batch(batch=2)
+    places = rng.uniform(0.2, 0.8, (2, 10, 3, 2))
+    batch["landmarks"] = np.concatenate([places, np.ones((2, 10, 3, 1))], axis=-1).astype(np.float16)
+    batch["latents"] = rng.normal(size=(2, 10, 8, 8, 4)).astype(np.float16)
+    config = dataclasses.replace(CONFIG, align=0.0, music=0.0, prior=0.0)
+    named = {"landmarks": 3, "landmark_parents": (0, 0, 2)}
+    latent = {"use_latents": True, "use_frames": False, "latent_shape": (8, 8, 4), "denoiser_patch": 2}
+    for changes in (named, latent):
+        graph, state = nnx.split(small_model(**changes))
+
+        def loss(state, graph=graph):
+            return losses.total_loss(nnx.merge(graph, state), batch, jax.random.key(0), config)
+
+        gradients, metrics = quick_jit(jax.grad(loss, has_aux=True))(state)
+        assert {"points", "plan", "carry", "movement", "video"} <= metrics.keys()
+        assert (metrics["points"] > 0) == (changes is named) and metrics["plan"] > 0 and metrics["carry"] > 0
+        for part in ("reader", "planner"):
+            assert any(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradients["movement"][part]))
+        assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradients))
