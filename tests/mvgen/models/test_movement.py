@@ -50,7 +50,7 @@ def test_points_that_rest_leave_the_image_as_it_is():
     where = points((0.3, 0.6), (0.3, 0.4), (0.8, 0.8))
     reading = movement.reader(image())
     carried = movement.carry(image(), reading, where, jnp.broadcast_to(where[:, None], (2, 4, 3, 3)))
-    np.testing.assert_allclose(carried.picture, jnp.broadcast_to(image()[:, None], (2, 4, 16, 16, 3)), atol=1e-4)
+    np.testing.assert_allclose(carried.picture, jnp.broadcast_to(image()[:, None], (2, 4, 16, 16, 3)), atol=1e-3)
 
 
 def test_a_point_that_moves_carries_what_is_around_it():
