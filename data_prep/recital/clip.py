@@ -21,9 +21,10 @@ import numpy as np
 import pretty_midi
 
 from data_prep.recital.changes import shown_instead
-from data_prep.recital.film import camera_knots, frames_of, places
+from data_prep.recital.film import LANDMARKS, camera_knots, frames_of, landmarks_of, places
 from data_prep.recital.play import play_stereo
 from data_prep.recital.score import Score
+from mvgen.clock import frame_centres, whole_frames
 from mvgen.files import whole_file
 from mvgen.media.write import REPRODUCIBLE
 
@@ -101,6 +102,20 @@ def write_clip(score: Score, folder: str | os.PathLike[str]) -> dict[str, Any]:
         "sample_rate": medium.sample_rate,
         "channels": medium.channels,
         "size": list(medium.size),
+        "landmarks": landmark_paths(score),
+    }
+
+
+def landmark_paths(score: Score) -> dict[str, list[list[float] | None]]:
+    """For each landmark that is ever in sight its (x, y), 25 times a second; None where it is not in sight.
+
+    As records have them: x and y in 0..1 of the picture's centred square.
+    """
+    points = landmarks_of(score, recorded(score, frame_centres(whole_frames(score.seconds)).astype(np.float64)))
+    return {
+        name: [[round(float(x), 4), round(float(y), 4)] if sure else None for x, y, sure in points[:, place]]
+        for place, name in enumerate(LANDMARKS)
+        if points[:, place, 2].any()
     }
 
 

@@ -25,7 +25,7 @@ from data_prep.convert.write import made_by, split_of, write_records
 from data_prep.recital.clip import manifest_line, medium_of, recorded, write_clip
 from data_prep.recital.compose import compose
 from data_prep.recital.compression import compressed
-from data_prep.recital.film import frames_of
+from data_prep.recital.film import LANDMARKS, frames_of, landmarks_of
 from data_prep.recital.play import play
 from data_prep.recital.score import INSTRUMENTS, Score
 from data_prep.sources.manifest import MANIFEST_FILE
@@ -178,7 +178,7 @@ def make_records(
         with _workers(workers, programme.clips, imports) as pool:
             # A worker tells, so that this process need not load what it does not use.
             codebooks, codebook_size = _ask(pool, _codebooks, codec)
-            spec = RecordSpec(codebooks, codebook_size, frame_size, flow_size, codec=codec)
+            spec = RecordSpec(codebooks, codebook_size, frame_size, flow_size, codec=codec, landmarks=LANDMARKS)
             made = made_by(codec, weights_hash(codec), settings)
             return write_records(out, records(pool), spec, made, manifest)
     except OSError as error:
@@ -219,6 +219,7 @@ def record_of(
         "tokens": _token_extractor(codec).extract(sound),
         "frames": pixels,
         "flow": flow,
+        "landmarks": landmarks_of(score, times).astype(np.float16),
         "notes": np.array(notes, np.float32).reshape(-1, 3),
     }
     return manifest_line(score, None), record

@@ -28,7 +28,7 @@ DISTANCE = 1.9
 SLANT, ASIDE, HELD_ZOOM, HELD_TURN, HELD_SHIFT = (0.0, 34.0), 14.0, (0.80, 1.0), 5.0, 0.04
 """Held by hand: degrees by which it looks from the player's side instead of from above, and from left or right; zoom,
 turn and shift as above."""
-UNSEEN_SLANT, UNSEEN_ASIDE, UNSEEN_ZOOM = (38.0, 46.0), (17.0, 24.0), (0.68, 0.76)
+UNSEEN_SLANT, UNSEEN_ASIDE, UNSEEN_ZOOM = (42.0, 50.0), (17.0, 24.0), (0.68, 0.76)
 """The same in the change ``camera``."""
 ZOOMS, CUTS = 0.3, 0.25
 """Shares of footage that zoom in or out, and that are cut once, to another place of the camera."""

@@ -19,7 +19,7 @@ OPEN = (40, 45, 50, 55, 59, 64)
 """MIDI pitches of the open strings: E A D G B E."""
 TOP_Y, STEP_Y = 0.385, 0.046
 """Height of the lowest string, and how far down the next one is."""
-NUT_X, BRIDGE_X, PLUCK_X = 0.97, 0.10, 0.34
+NUT_X, BRIDGE_X, PLUCK_X = 0.93, 0.09, 0.33
 """Along the strings: nut, bridge, and where they are plucked."""
 FRETS = 9
 STROKE = 0.030
@@ -181,12 +181,11 @@ class Guitar:
             if swing > 0.02:
                 y, x = string_y(string), self.stopped[string, frame]
                 wide = 0.006 + 0.034 * swing
-                bright = (255, 240, 120) if self.lamps else SWINGING
                 middle = (x + BRIDGE_X) / 2
                 shape = [(x, y), (middle, y - wide / 2), (BRIDGE_X, y), (middle, y + wide / 2)]
-                canvas.polygon(shape, mix(STEEL, bright, 0.35 + 0.65 * swing))
+                canvas.polygon(shape, mix(STEEL, SWINGING, 0.35 + 0.65 * swing))
                 if self.lamps:
-                    canvas.disc((x, y), 0.022, mix(BOARD, (255, 222, 70), min(1.0, 0.3 + swing)))
+                    canvas.disc((x, y), 0.026, mix(BOARD, (255, 222, 70), min(1.0, 0.6 + swing)))
         self._draw_left_hand(canvas, frame)
         self._draw_right_hand(canvas, frame)
 

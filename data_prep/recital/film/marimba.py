@@ -21,7 +21,7 @@ BAR = 0.030
 FRONT, BACK = (0.50, 0.80), (0.20, 0.44)
 """From where to where the longest bar of each row reaches; the shortest ends a third nearer the middle."""
 HANDS = ((0.34, 1.02), (0.66, 1.02))
-GIVE = 0.020
+GIVE = 0.030
 """How far a bar gives way to the hardest blow."""
 BARS = {12: (146, 74, 44), 13: (190, 118, 60), 11: (176, 178, 182)}
 """Bars by program: rosewood, padauk, aluminium."""
@@ -85,10 +85,8 @@ class Marimba:
         colour = mix(self.bars, (255, 255, 255), 0.18 if is_white(pitch) else 0.04)
         canvas.box(x0, y0 + 0.012, x1, y1 + 0.016, mix(self.bars, (0, 0, 0), 0.65))
         # What trembles is seen as a paler, wider blur of itself.
-        wide = 0.0035 * tremble
-        lit = (
-            mix(colour, (255, 236, 120), 0.8 * tremble) if self.lamps else mix(colour, (255, 255, 255), 0.22 * tremble)
-        )
+        wide = 0.004 * tremble
+        lit = mix(colour, (70, 255, 120), 0.9 * tremble) if self.lamps else mix(colour, (255, 255, 255), 0.35 * tremble)
         canvas.box(x0 - wide, y0 + jolt, x1 + wide, y1 + jolt, lit)
         canvas.box(x0 + 0.006, y0 + jolt, x0 + 0.014, y1 + jolt, mix(lit, (255, 255, 255), 0.25))
         for y in (y0 + 0.035, y1 - 0.035):

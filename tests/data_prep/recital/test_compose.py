@@ -33,7 +33,7 @@ def test_notes_lie_in_the_clip_and_in_order(instrument, seconds):
             assert 40 <= note.velocity <= 120
 
 
-@pytest.mark.parametrize("instrument", ["keyboard", "strings"])
+@pytest.mark.parametrize("instrument", ["keyboard", "strings", "guitar", "marimba"])
 def test_pitches_keep_to_the_key_and_voices_do_not_overlap(instrument):
     voices = set()
     for index in MANY:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from data_prep.recital.compose import compose
-from data_prep.recital.film import camera_knots, film, places
+from data_prep.recital.compression import compressed
+from data_prep.recital.film import LANDMARKS, camera_knots, film, landmarks_of, places
 from data_prep.recital.film.camera import camera_at
 from data_prep.recital.film.keyboard import is_white, key_edges
+from data_prep.recital.film.light import EXPOSURES, exposures
 from data_prep.recital.film.motion import ease, held, path, ring, strikes
 from data_prep.recital.film.strings import finger_place
 from data_prep.recital.score import DRUMS, HIGHEST, INSTRUMENTS, LOWEST
@@ -84,6 +86,7 @@ def test_all_places_stay_in_the_square_whatever_the_camera_does(instrument):
         for _, x0, y0, x1, y1 in places(score):
             corners = np.array([(x, y, 1) for x in (x0, x1) for y in (y0, y1)])
             seen = np.einsum("tij,cj->tci", camera, corners)
+            seen = seen[..., :2] / seen[..., 2:]
             assert seen.min() > 0 and seen.max() < 1
 
 
@@ -104,19 +107,24 @@ def test_keys_rise_from_left_to_right_and_strings_from_low_to_high():
         assert next_x > x if next_y == y else next_y < y
 
 
+def corners_seen(camera, x0, y0, x1, y1):
+    seen = np.array([(x, y, 1) for x in (x0, x1) for y in (y0, y1)]) @ camera.T
+    return seen[:, :2] / seen[:, 2:]
+
+
 def changed_places(frames, boxes, camera, onset):
     """Pitches in the order of how much their places change from just before the onset to just after."""
     frame = int(onset * 25)
     change = frames[frame + 1 : frame + 3].mean(axis=0) - frames[frame - 2 : frame].mean(axis=0)
     amounts = []
     for _, x0, y0, x1, y1 in boxes:
-        corners = 64 * np.array([(x, y, 1) for x in (x0, x1) for y in (y0, y1)]) @ camera.T
+        corners = 64 * corners_seen(camera, x0, y0, x1, y1)
         (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
         amounts.append(np.mean(change[top:bottom, left:right] ** 2))
     return [boxes[place][0] for place in np.argsort(amounts)[::-1]]
 
 
-@pytest.mark.parametrize(("instrument", "least"), [("keyboard", 0.93), ("strings", 0.9), ("drums", 0.9)])
+@pytest.mark.parametrize(("instrument", "least"), [("keyboard", 0.88), ("strings", 0.9), ("drums", 0.9)])
 def test_with_lamps_what_plays_is_read_from_the_pixels(instrument, least):
     right, chance = [], []
     for index in range(4):
@@ -145,7 +153,7 @@ def test_nothing_lights_up_by_default(instrument):
     inside = np.zeros((96, 96), bool)
     for pitch, x0, y0, x1, y1 in places(plain):
         if any(note.pitch == pitch and abs(note.onset - first) < 0.05 for note in plain.notes):
-            corners = 96 * np.array([(x, y, 1) for x in (x0, x1) for y in (y0, y1)]) @ camera.T
+            corners = 96 * corners_seen(camera, x0, y0, x1, y1)
             (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
             inside[top - 2 : bottom + 2, left - 2 : right + 2] = True
     assert differ.sum() > 5
@@ -165,3 +173,108 @@ def test_the_picture_changes_most_at_onsets(instrument):
         onsets = np.array([note.onset for note in score.notes])
         near = np.abs(borders[:, None] - onsets[None]).min(axis=1) <= 0.03
         assert change[near].mean() > 1.3 * change[~near].mean()
+
+
+def footage(instrument, indices, **options):
+    return [compose(31, index, instrument, footage=True, **options) for index in indices]
+
+
+def foreshortening(score):
+    """How much larger the near edge of the scene is seen than the far one, on average."""
+    g, h = camera_knots(score)[:, 7:].T
+    return np.mean((1 + 0.5 * g) / (1 + 0.5 * g + h))
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_held_by_hand_it_moves_and_never_loses_sight(instrument):
+    moved, slants = [], []
+    for score in footage(instrument, range(40)):
+        times = np.linspace(0, score.seconds, 60)
+        camera = camera_at(camera_knots(score), times)
+        for _, x0, y0, x1, y1 in places(score):
+            seen = np.array([corners_seen(at, x0, y0, x1, y1) for at in camera[::12]])
+            assert seen.min() > 0 and seen.max() < 1
+        middle = camera @ (0.5, 0.5, 1.0)
+        moved.append(np.ptp(middle[:, 0] / middle[:, 2]))
+        slants.append(np.abs(camera[:, 2, :2]).max())
+    assert np.median(moved) > 0.005 and np.median(slants) > 0.05
+    far = [compose(31, index, instrument, footage=True, change="camera") for index in range(40)]
+    assert min(map(foreshortening, far)) > max(map(foreshortening, footage(instrument, range(40))))
+
+
+def test_a_cut_changes_the_camera_from_one_frame_to_the_next():
+    scores = footage("strings", range(60))
+    cuts = [np.flatnonzero(np.diff(camera_knots(score)[:, 0]) == 0) for score in scores]
+    assert 0.1 < np.mean([len(cut) > 0 for cut in cuts]) < 0.45
+    score, (cut,) = next((score, cut) for score, cut in zip(scores, cuts, strict=True) if len(cut))
+    at = camera_knots(score)[cut, 0]
+    before, after = camera_at(camera_knots(score), np.array([at - 1e-6, at]))
+    np.testing.assert_allclose(before.ravel()[:8], camera_knots(score)[cut, 1:], atol=1e-3)
+    np.testing.assert_allclose(after.ravel()[:8], camera_knots(score)[cut + 1, 1:], atol=1e-9)
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_hands_move_in_rests_and_nothing_sounds(instrument):
+    rests = [score for score in footage(instrument, range(60)) if score.gestures]
+    assert rests
+    for score in rests[:3]:
+        for begins, ends in score.gestures:
+            assert not any(note.onset < ends and note.offset > begins for note in score.notes)
+            still = landmarks_of(score, np.array([begins - 0.1]))[0]
+            away = landmarks_of(score, np.array([(begins + ends) / 2]))[0]
+            hands = [LANDMARKS.index("left_hand"), LANDMARKS.index("right_hand")]
+            both = (still[hands, 2] > 0) & (away[hands, 2] > 0)
+            gone = (still[hands, 2] > 0) & (away[hands, 2] == 0)
+            assert gone.any() or np.abs(away[hands][both, :2] - still[hands][both, :2]).max() > 0.03
+    assert not compose(31, rests[0].index, instrument).gestures
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_landmarks_lie_where_the_pixels_show_them(instrument):
+    """The picture around a fingertip or a stick's tip moves with it: skin and heads differ from what they pass over."""
+    score = compose(3, 4, instrument, footage=True)
+    times = frame_centres(150).astype(float)[20:80]
+    points = landmarks_of(score, times)
+    assert points.shape == (60, len(LANDMARKS), 3) and set(np.unique(points[..., 2])) <= {0.0, 1.0}
+    seen = points[..., 2].all(axis=0)
+    assert seen.sum() >= (3 if instrument in ("drums", "marimba") else 6)
+    # A patch around the point, laid over itself frame by frame, changes less than the same patch at one place.
+    frames = film(score, times, (128, 128)).astype(float)
+    still, along = [], []
+    for place in np.flatnonzero(seen):
+        x, y = np.clip(np.round(points[:, place, :2] * 128).astype(int), 4, 123).T
+        if np.ptp(x) + np.ptp(y) < 12:
+            continue
+        patches = [frame[j - 2 : j + 3, i - 2 : i + 3] for frame, i, j in zip(frames, x, y, strict=True)]
+        along.append(np.std(patches, axis=0).mean())
+        still.append(np.std(frames[:, y.min() - 2 : y.max() + 3, x.min() - 2 : x.max() + 3], axis=0).max())
+    assert along and np.mean(along) < np.mean(still)
+
+
+def test_a_second_player_sits_beside_and_does_not_play():
+    duos = [score for score in footage("keyboard", range(80)) if score.partner]
+    assert 0.03 < len(duos) / 80 < 0.3
+    score = duos[0]
+    assert not score.silent_partner().notes and score.silent_partner().gestures
+    boxes = np.array(places(score))[:, 1:]
+    assert boxes[:, [0, 2]].max() <= 0.5 or boxes[:, [0, 2]].min() >= 0.5
+    picture = film(score, np.array([1.0]), (96, 128))[0].astype(int)
+    assert np.abs(picture[:, 63] - picture[:, 64]).mean() > np.abs(np.diff(picture, axis=1)).mean()
+
+
+def test_quick_movement_blurs_where_the_shutter_is_slow():
+    scores = footage("drums", range(12))
+    assert {len(exposures(score)) for score in scores} == {1, EXPOSURES}
+    assert all(np.ptp(exposures(score)) <= 0.02 for score in scores) and len(exposures(compose(31, 0, "drums"))) == 1
+
+
+def test_a_phone_s_compression_keeps_number_and_size_and_takes_detail():
+    score = footage("guitar", [3])[0]
+    frames = film(score, frame_centres(10).astype(float), (64, 96))
+    errors = []
+    for crf in (20, 34):
+        kept = list(compressed(iter(frames), (64, 96), crf))
+        assert len(kept) == 10 and kept[0].shape == (64, 96, 3) and kept[0].dtype == np.uint8
+        np.testing.assert_array_equal(np.array(kept), np.array(list(compressed(iter(frames), (64, 96), crf))))
+        errors.append(np.abs(np.array(kept).astype(int) - frames).mean())
+    assert 0 < errors[0] < errors[1] < 25

@@ -28,14 +28,16 @@ def videos(tmp_path_factory):
 
 def test_manifest_lists_every_clip(videos):
     lines = [json.loads(line) for line in (videos / "manifest.jsonl").read_text().splitlines()]
-    assert [line["clip_id"] for line in lines] == ["keyboard-00000", "strings-00001", "drums-00002", "keyboard-00003"]
+    assert [line["clip_id"] for line in lines] == ["keyboard-00000", "strings-00001", "drums-00002", "guitar-00003"]
     for line in lines:
         assert (videos / line["path"]).is_file()
         assert line["source_id"] == line["clip_id"] and line["labels"] == [line["instrument"]] and line["licence"]
         assert "split" not in line
         assert all(len(note) == 4 for note in line["notes"]) and line["voices"] in (1, 2)
         assert all(len(place) == 5 for place in line["film"]["places"])
-        assert all(len(knot) == 7 for knot in line["film"]["camera"])
+        assert all(len(knot) == 9 for knot in line["film"]["camera"])
+        hand = line["landmarks"]["right_hand"]
+        assert len(hand) == round(25 * line["seconds"]) and all(0 <= min(xy) <= max(xy) <= 1 for xy in hand if xy)
     assert len(list(videos.iterdir())) == 9
 
 
@@ -75,6 +77,8 @@ def test_records_are_what_training_reads(tmp_path):
             assert split == split_of(record["source_id"], 40)
             assert record["frames"].shape == (50, 64, 64, 3) and record["flow"].shape == (50, 16, 16, 2)
             assert record["tokens"].shape == (100, source.spec.codebooks)
+            assert record["landmarks"].shape == (50, len(source.spec.landmarks), 3)
+            assert record["landmarks"][..., 2].any(axis=0).sum() >= 4, "hands, and what they hold"
             assert 0 <= record["tokens"].min() and record["tokens"].max() < source.spec.codebook_size
             found[record["clip_id"]] = record
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]

@@ -1,13 +1,16 @@
 """The sound: deterministic, safe, balanced, in tune, and beginning where the notes begin."""
 
+from dataclasses import replace
+
 import librosa
 import mir_eval
 import numpy as np
 import pytest
 
 from data_prep.recital.compose import compose
-from data_prep.recital.play import CEILING, play, play_stereo
+from data_prep.recital.play import CEILING, SOUNDFONT, play, play_stereo
 from data_prep.recital.score import INSTRUMENTS, PROGRAMS, Note, Score
+from mvgen.errors import UserError
 
 RATE = 22_050
 
@@ -88,3 +91,13 @@ def test_an_onset_picker_finds_the_notes(instrument, least):
         found = librosa.onset.onset_detect(y=play(score, RATE), sr=RATE, units="time")
         scores.append(mir_eval.onset.f_measure(onsets, found, window=0.05)[0])
     assert np.mean(scores) >= least
+
+
+def test_another_soundfont_is_heard_at_the_same_level(tmp_path):
+    score = compose(3, 0, "guitar", 2.0)
+    usual, same = play(score, RATE), play(replace(score, soundfont=SOUNDFONT), RATE)
+    assert 0.5 < np.sqrt(np.mean(same**2) / np.mean(usual**2)) < 2
+    assert np.corrcoef(usual, same)[0, 1] > 0.999
+    (tmp_path / "not.sf2").write_bytes(b"RIFF" + bytes(100))
+    with pytest.raises(UserError, match=r"not\.sf2 cannot be read as a SoundFont"):
+        play(replace(score, soundfont=str(tmp_path / "not.sf2")), RATE)
