@@ -51,6 +51,10 @@ class FilmReader:
         _, records = read_description(find(checkpoint)[0])
         made: dict[str, Any] = records.get("made_by", {}).get("settings", {})
         self._config, self._spec = config, RecordSpec.from_json(records["spec"])
+        size = self._spec.frame_size or made.get("frame_size")  # of latents, the frames' that they were made from
+        if not size:
+            raise UserError("this model's records hold no frames, and do not say of what size theirs were; use records")
+        self._size: tuple[int, int] = (size[0], size[1])
         self._method = made.get("flow_method", FLOW_METHODS[0])
         if config.sees_flow and self._method not in FLOW_METHODS:
             raise UserError(
@@ -76,8 +80,7 @@ class FilmReader:
                 f"the semantic encoder {named} has other weights ({found[:12]}) than the one that made the records "
                 f"({wanted[:12]}); name that one, --semantic DIR"
             )
-        assert self._spec.frame_size is not None
-        return SemanticEncoder(named, self._spec.frame_size)
+        return SemanticEncoder(named, self._size)
 
     def read(self, path: str) -> dict[str, np.ndarray]:
         """``frames`` uint8 ``[T, height, width, 3]``, and as the model sees them ``flow`` float16 ``[T, h, w, 2]`` and
@@ -87,11 +90,9 @@ class FilmReader:
             UserError: the file has no picture, is too long, or cannot be read.
         """
         check_span(path, MOST_SECONDS, "picture")
-        spec = self._spec
-        assert spec.frame_size is not None
-        flow_size = spec.flow_size if self._config.sees_flow else None
+        flow_size = self._spec.flow_size if self._config.sees_flow else None
         method = self._method if flow_size else FLOW_METHODS[0]
-        frames, flow = read_picture_and_flow(path, spec.frame_size, flow_size, method, limit=MOST_SECONDS)
+        frames, flow = read_picture_and_flow(path, self._size, flow_size, method, limit=MOST_SECONDS)
         film = {"frames": frames}
         if flow is not None:
             film["flow"] = flow

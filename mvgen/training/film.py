@@ -21,8 +21,6 @@ PLACE_UNIT, PACE_UNIT = 0.05, 0.02
 """Errors of a planned place, and of its change in a frame, that count as one (parts of the picture)."""
 JITTER = 0.005
 """Standard deviation by which true points are moved: the reader's error, and the planner's."""
-HISS = 0.1
-"""Standard deviation of what is added to audio latents, whose own is about 1: the planner learns few clips by heart."""
 SHOWN = 0.5
 """Share of examples in which the planner is shown the true places of the frame before, not its own."""
 STARTS_AT = 1
@@ -64,12 +62,11 @@ def planning_loss(
 ) -> Array:
     """Squared error of the planned places and of their velocities, over all of the window."""
     batch = len(points)
-    jitter, faster, show, blur = jax.random.split(key, 4)
+    jitter, faster, show = jax.random.split(key, 3)
     given = points[jnp.arange(batch), moment]
     if train:
         noise = JITTER * jax.random.normal(jitter, given[..., :2].shape)
         given = given.at[..., :2].add(noise * given[..., 2:])
-        audio = audio + HISS * jax.random.normal(blur, audio.shape)
     sure = points[:, STARTS_AT, :, 2:] > 0
     last = jnp.where(sure, points[:, STARTS_AT, :, :2], given[..., :2])
     steady = sure & (points[:, STARTS_AT - 1, :, 2:] > 0)
