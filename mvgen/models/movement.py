@@ -27,6 +27,10 @@ from mvgen.models.patches import patchify, unpatchify
 
 CELLS = 16
 """Cells along the shorter side of the picture, in which the reader sees it."""
+PATCH_CHANNELS, MERGED_CHANNELS, JOINED_CHANNELS = 64, 128, 256
+"""Of the reader of points."""
+SPREAD = 0.2
+"""How far points usually are from the middle of the picture."""
 FIELD = 32
 """Rows and columns of the field of displacement."""
 PACE_GAIN = 16.0
@@ -44,7 +48,6 @@ class Reading(NamedTuple):
 
     Attributes:
         points: x, y in 0..1 and how sure, ``[batch, points, 3]``.
-        scores: of each cell, that a point lies in it (logits).
         sureness: logits of the confidence.
         summary: of the whole image, for a planner of points that have no names.
         mask: logits of what moves, beyond what lies near the points; ``[batch, height, width, 1]``.
@@ -52,7 +55,6 @@ class Reading(NamedTuple):
     """
 
     points: Float[Array, "batch points 3"]
-    scores: Float[Array, "batch cells points"]
     sureness: Float[Array, "batch points"]
     summary: Float[Array, "batch dim"]
     mask: Float[Array, "batch height width 1"]
@@ -87,13 +89,41 @@ def cell_side(size: tuple[int, int]) -> int:
     return next(side for side in range(most, 0, -1) if size[0] % side == 0 and size[1] % side == 0)
 
 
+class PointReader(nnx.Module):
+    """Where the landmarks of an image are, as the video tower sees frames: patches, merged by fours, all joined.
+
+    It is cheap enough to learn from several frames of every example.
+    """
+
+    def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
+        dtype = config.compute_dtype
+        self.patch, self.points = 2 * cell_side(config.picture_size), config.landmarks
+        self.rows, self.columns = (-(-length // (2 * self.patch)) for length in config.picture_size)
+        self.patches = Linear(self.patch**2 * config.picture_channels, PATCH_CHANNELS, dtype=dtype, rngs=rngs)
+        self.merge = Linear(4 * PATCH_CHANNELS, MERGED_CHANNELS, dtype=dtype, rngs=rngs)
+        self.join = Linear(self.rows * self.columns * MERGED_CHANNELS, JOINED_CHANNELS, dtype=dtype, rngs=rngs)
+        self.find = Linear(JOINED_CHANNELS, 3 * self.points, dtype=dtype, rngs=rngs)
+
+    def __call__(self, image: Float[Array, "batch height width channels"]) -> tuple[Array, Array]:
+        """x, y in 0..1 of each landmark, ``[batch, points, 2]``, and logits that it is seen, ``[batch, points]``."""
+        batch, height, width, _ = image.shape
+        below, beside = self.rows * 2 * self.patch - height, self.columns * 2 * self.patch - width
+        x = patchify(jnp.pad(image, ((0, 0), (0, below), (0, beside), (0, 0))), self.patch)
+        x = jax.nn.gelu(self.patches(x.astype(self.patches.dtype)))
+        x = x.reshape(batch, self.rows, 2, self.columns, 2, PATCH_CHANNELS).transpose(0, 1, 3, 2, 4, 5)
+        x = jax.nn.gelu(self.merge(x.reshape(batch, self.rows * self.columns, -1)))
+        x = jax.nn.gelu(self.join(x.reshape(batch, -1)))
+        found = self.find(x).astype(jnp.float32).reshape(batch, self.points, 3)
+        return 0.5 + SPREAD * found[..., :2], found[..., 2]
+
+
 class ImageReader(nnx.Module):
-    """A transformer over the cells of one image."""
+    """A transformer over the cells of one image, for what moves and what is behind, and a reader of its points."""
 
     def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
         width, dtype = config.movement_width, config.compute_dtype
         self.size, self.channels = config.picture_size, config.picture_channels
-        self.points, self.named = len(config.hanging), config.landmarks > 0
+        self.points = PointReader(config, rngs=rngs) if config.landmarks else None
         self.side = cell_side(self.size)
         self.rows, self.columns = self.size[0] // self.side, self.size[1] // self.side
         cells = self.rows * self.columns
@@ -103,8 +133,6 @@ class ImageReader(nnx.Module):
             [Block(width, config.movement_heads, dtype=dtype, rngs=rngs) for _ in range(config.movement_layers)]
         )
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.find = Linear(width, 3 * self.points, dtype=dtype, rngs=rngs)
-        self.sure = Linear(width, self.points, dtype=dtype, rngs=rngs)
         zero = nnx.initializers.zeros_init()
         self.layers = Linear(width, self.side**2 * (1 + self.channels), kernel_init=zero, dtype=dtype, rngs=rngs)
 
@@ -114,21 +142,16 @@ class ImageReader(nnx.Module):
             x = block(x)
         x = self.norm(x)
         summary = x.mean(axis=1)
-        found = self.find(x).astype(jnp.float32).reshape(*x.shape[:2], self.points, 3)
-        scores, offsets = found[..., 0], found[..., 1:]
-        sureness = self.sure(summary).astype(jnp.float32)
-        if self.named:
-            cell = jnp.array([1 / self.columns, 1 / self.rows])
-            places = centres(self.rows, self.columns).reshape(-1, 1, 2) + offsets * cell
-            places = jnp.sum(jax.nn.softmax(scores, axis=1)[..., None] * places, axis=1)
+        if self.points is not None:
+            places, sureness = self.points(image)
             seen = (sureness > 0).astype(jnp.float32)[..., None]
         else:
-            places = jnp.broadcast_to(grid_points(), (len(x), self.points, 2))
-            seen = jnp.ones((len(x), self.points, 1))
+            places = jnp.broadcast_to(grid_points(), (len(x), *grid_points().shape))
+            seen = jnp.ones((*places.shape[:-1], 1))
+            sureness = seen[..., 0]
         layers = unpatchify(self.layers(x).astype(jnp.float32), self.size, self.side)
         return Reading(
             points=jnp.concatenate([places, seen], axis=-1),
-            scores=scores,
             sureness=sureness,
             summary=summary.astype(jnp.float32),
             mask=4 * layers[..., :1],

@@ -23,6 +23,8 @@ JITTER = 0.005
 """Standard deviation by which true points are moved: the reader's error, and the planner's."""
 SHOWN = 0.5
 """Share of examples in which the planner is shown the true places of the frame before, not its own."""
+MOMENTS = 4
+"""Frames of each example in which points are read."""
 STARTS_AT = 1
 """The planner goes on from this frame of a window, whose velocity is known."""
 
@@ -39,15 +41,16 @@ def points_of(model: MVGen, batch: dict[str, Array]) -> Float[Array, "batch time
     return tracks(batch["flow"].astype(jnp.float32), grid_points())
 
 
-def reading_loss(reading: Reading, points: Float[Array, "batch points 3"], rows: int, columns: int) -> Array:
-    """How far the reader is from the true points: in which cell each lies, where exactly, and whether it is seen."""
+def reading_loss(
+    places: Float[Array, "batch points 2"],
+    sureness: Float[Array, "batch points"],
+    points: Float[Array, "batch points 3"],
+) -> Array:
+    """How far the reader is from the true points: squared distances, and the cross-entropy of whether each is seen."""
     sure = points[..., 2]
-    column = jnp.clip((points[..., 0] * columns).astype(jnp.int32), 0, columns - 1)
-    row = jnp.clip((points[..., 1] * rows).astype(jnp.int32), 0, rows - 1)
-    cell = optax.softmax_cross_entropy_with_integer_labels(jnp.swapaxes(reading.scores, 1, 2), row * columns + column)
-    apart = jnp.sum((reading.points[..., :2] - points[..., :2]) ** 2, axis=-1) / PLACE_UNIT**2
-    seen = optax.sigmoid_binary_cross_entropy(reading.sureness, (sure > 0).astype(jnp.float32))
-    return jnp.sum((0.5 * cell + apart) * sure) / jnp.maximum(jnp.sum(sure), 1.0) + jnp.mean(seen)
+    apart = jnp.sum((places - points[..., :2]) ** 2, axis=-1) / PLACE_UNIT**2
+    seen = optax.sigmoid_binary_cross_entropy(sureness, (sure > 0).astype(jnp.float32))
+    return jnp.sum(apart * sure) / jnp.maximum(jnp.sum(sure), 1.0) + jnp.mean(seen)
 
 
 def planning_loss(
@@ -110,7 +113,7 @@ def film_losses(
 
     Args:
         examples: so many of the batch teach reading, carrying and painting. Where there are landmarks, all
-            teach planning.
+            teach planning and reading their places.
         stretches: and each of them with so many stretches, drawn anywhere in it.
         dropout: share of examples that are painted without image, sound, or movement.
         movement, video: which parts are asked for.
@@ -126,10 +129,13 @@ def film_losses(
     reading = model.movement.reader(image)
     losses: dict[str, Array] = {}
     if movement:
-        reader = model.movement.reader
-        losses["points"] = (
-            reading_loss(reading, given[:examples], reader.rows, reader.columns) if config.landmarks else jnp.zeros(())
-        )
+        losses["points"] = jnp.zeros(())
+        if model.movement.reader.points is not None:
+            # Reading points costs next to nothing: several moments of every example.
+            moments = jax.random.randint(keys[11], (batch, MOMENTS), 0, time)
+            at = jnp.arange(batch)[:, None], moments
+            places, sureness = model.movement.reader.points(picture[at].reshape(-1, *picture.shape[2:]))
+            losses["points"] = reading_loss(places, sureness, points[at].reshape(-1, *points.shape[2:]))
         # Planning costs little beside reading: where nothing of the image but its landmarks is needed, all examples do.
         planned = batch if config.landmarks else min(examples, batch)
         losses["plan"] = planning_loss(

@@ -38,7 +38,7 @@ RULES: tuple[tuple[str, P], ...] = (
     (r"(^|/)(patches|merge\d*|join|flow|semantic|landmarks|project_(video|audio))/kernel$", P("fsdp", None)),
     (r"(^|/)(verdict|condition|locked|two|text|read|scale)/kernel$", P("fsdp", None)),
     (r"(^|/)(noisy|image|level[12]|modulation|base|points|denoiser/out)/kernel$", P("fsdp", None)),
-    (r"(^|/)(cells|find|sure|layers|audio|given|first|heard|memory|places)/kernel$", P("fsdp", None)),
+    (r"(^|/)(cells|find|layers|audio|given|first|heard|memory|places)/kernel$", P("fsdp", None)),
     # Small vectors and the patches' places: every device has them whole.
     (r"(^|/)norm\w*/(scale|bias)$", P()),
     (r"/bias$", P()),
