@@ -31,10 +31,9 @@ CORE = [
 ]
 
 EVAL = [
-    "librosa>=0.11,<0.12",  # onset strength and peak picking as the published metrics use them
     "mir_eval>=0.8,<0.9",  # the reference implementation of onset and note matching
     "scipy>=1.14",  # smoothing of motion curves
-    "scikit-learn>=1.4",  # the readers of notes, and average precision; librosa brings it
+    "scikit-learn>=1.4",  # the readers of notes, and average precision
     "matplotlib>=3.9",  # the plots of the reports
 ]
 
@@ -46,7 +45,6 @@ PREP = [
     "tensorflow-datasets>=4.9.9,<5",  # describes the records, so that any TFDS user can open the folder
     "imageio-ffmpeg>=0.6",  # carries a static ffmpeg, so that nothing need be installed from the system
     "ffmpeg-python>=0.2",  # builds ffmpeg's command lines
-    "librosa>=0.11,<0.12",  # mel filters of the codec's losses
     "soundfile>=0.12",  # reads recordings to train the codec on
     "pretty_midi>=0.2.10,<0.3",  # MIDI files; carries the General MIDI SoundFont that Recital plays
     # Recital also needs tinysoundfont, which plays that SoundFont. It asks for pyaudio, which wants a sound card's
@@ -79,6 +77,7 @@ DEV = [
     "hypothesis>=6.100",  # tests over generated cases
     "beartype>=0.20",  # jaxtyping's annotations, checked at run time
     "scikit-image>=0.24",  # the reference that PSNR and SSIM are tested against
+    "librosa>=0.11,<0.12",  # the reference that onsets and mel bands are tested against
     "chex>=0.1.90",  # assertions over trees of arrays, fake devices
     "ruff>=0.11",  # lint
     "mypy>=1.15",  # types

@@ -1,4 +1,4 @@
-"""Draws docs/recital.png: the three instruments of Recital at work, their notes and sound beneath, on one time axis.
+"""Draws docs/recital.png: the instruments of Recital at work, their notes and sound beneath, on one time axis.
 
     python docs/draw_recital.py
 
@@ -30,10 +30,12 @@ PICTURE, SOUND, LATENT = "#D9572B", "#12758A", "#6A4C93"  # the colours of docs/
 WIDTH, MARGIN, LABEL = 1440, 28, 132
 COLUMNS, STEP = 6, 0.24  # pictures in a row, seconds between them
 HEIGHT_OF_PICTURE, HEIGHT_OF_NOTES, HEIGHT_OF_WAVE, GAP = 152, 82, 40, 34
-ROWS = (  # instrument, index of the clip (seed 0), where the row begins, what moves in it
-    ("keyboard", 25, 2.4, "hands travel,\nkeys go down"),
-    ("strings", 25, 2.4, "the bow strokes,\na finger stops"),
-    ("drums", 16, 3.4, "sticks swing\nand hit"),
+ROWS = (  # instrument, index of the clip (seed 0), where the row begins, what moves in it, whether it is footage
+    ("keyboard", 25, 2.4, "hands travel,\nkeys go down", False),
+    ("strings", 25, 2.4, "the bow strokes,\na finger stops", False),
+    ("drums", 16, 3.4, "sticks swing\nand hit", False),
+    ("guitar", 11, 2.0, "footage:\na finger plucks", True),
+    ("marimba", 13, 2.0, "footage:\nmallets fall", True),
 )
 DRUM_NAMES = {36: "kick", 38: "snare", 42: "hi-hat", 45: "tom", 49: "crash"}
 SAMPLE_RATE = 32_000
@@ -119,8 +121,8 @@ def main() -> None:
     figure = plt.figure(figsize=(WIDTH / 100, height / 100), dpi=100, facecolor=PAGE)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.axis("off")
-    for row, (instrument, index, start, moves) in enumerate(ROWS):
-        score = compose(0, index, instrument)
+    for row, (instrument, index, start, moves, footage) in enumerate(ROWS):
+        score = compose(0, index, instrument, footage=footage)
         top = MARGIN + row * row_height
         ax.text(MARGIN, top + 4, instrument, fontsize=14.5, color=INK, weight="bold", va="top")
         ax.text(MARGIN, top + 34, moves, fontsize=11, color=QUIET, va="top", linespacing=1.4)

@@ -21,7 +21,7 @@ from mvgen.errors import UserError, run_command, seed_in_range, without_extra
 try:
     from mvgen.evaluation.ablation.run import PLAIN, Settings, base_config, chosen, run
     from mvgen.evaluation.robustness import named_folders
-except ModuleNotFoundError as error:  # librosa and matplotlib are not for those who only train and generate
+except ModuleNotFoundError as error:  # mir_eval and matplotlib are not for those who only train and generate
     without_extra(error, "eval", __name__)
 
 

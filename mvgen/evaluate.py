@@ -23,7 +23,7 @@ try:
     from mvgen.evaluation.report import write_evaluation
     from mvgen.evaluation.report.terminal import report_lines
     from mvgen.evaluation.validation import report_readers
-except ModuleNotFoundError as error:  # librosa and mir_eval are not for those who only train and generate
+except ModuleNotFoundError as error:  # mir_eval and matplotlib are not for those who only train and generate
     without_extra(error, "eval", __name__)
 
 

@@ -1,7 +1,7 @@
 """Command line of generation, both ways, for files or for all records of a split.
 
     python -m mvgen.generate music --checkpoint DIR --video FILE --out FILE.mp4|.wav
-    python -m mvgen.generate video --checkpoint DIR --image FILE --audio FILE --out FILE.mp4
+    python -m mvgen.generate video --checkpoint DIR --image FILE --audio FILE|FILE.mid --out FILE.mp4
     python -m mvgen.generate records --checkpoint DIR --records DIR --out DIR
 
 The same seed gives the same file.
@@ -44,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     video.add_argument(
         "--image", required=True, metavar="FILE", help="the first frame: an image, or a video to take it from"
     )
-    video.add_argument("--audio", required=True, metavar="FILE", help="the music: a sound file, or a video with sound")
+    video.add_argument(
+        "--audio", required=True, metavar="FILE", help="the music: a sound file, a video with sound, or MIDI"
+    )
+    video.add_argument("--soundfont", default="", metavar="FILE", help="plays a MIDI file (.sf2, .sf3; TimGM6mb)")
     records = directions.add_parser(
         "records", help="both directions for every record of a split, to watch and to score"
     )
@@ -80,7 +83,8 @@ def main(argv: list[str] | None = None) -> int:
             stream=given.stream, encoder=given.semantic,
         )  # fmt: skip
     elif given.direction == "video":
-        film_of_music(given.checkpoint, given.image, given.audio, given.out, filming_of(given), seed=given.seed)
+        film_of_music(given.checkpoint, given.image, given.audio, given.out, filming_of(given), seed=given.seed,
+                      soundfont=given.soundfont)  # fmt: skip
     else:
         make_folder("--out", given.out)
         perform_split(

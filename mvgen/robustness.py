@@ -23,7 +23,7 @@ from mvgen.inference.options import add_sampling, sampling_of
 
 try:
     from mvgen.evaluation.robustness import PLAIN, Robustness, measure_sets, named_folders
-except ModuleNotFoundError as error:  # librosa and mir_eval are not for those who only train and generate
+except ModuleNotFoundError as error:  # mir_eval and matplotlib are not for those who only train and generate
     without_extra(error, "eval", __name__)
 
 

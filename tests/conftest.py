@@ -9,9 +9,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of a test's time is XLA's compiler at work on programs that run once; unoptimised they are the same programs.
 # Subprocesses inherit both.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-# librosa's compiled functions are cached beside librosa, and two processes that write that cache at the same time leave
-# one that crashes every later reader (numba 0.68): each test process has a cache of its own.
-os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="numba-")
 # Nothing of the user's own cache is read or written by a test; programs that several tests share are compiled once.
 os.environ.setdefault("XDG_CACHE_HOME", tempfile.mkdtemp(prefix="mvgen-cache-"))
 

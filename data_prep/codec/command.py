@@ -68,7 +68,6 @@ def _train(args: argparse.Namespace) -> int:
     from data_prep.codec.network import write_codec
     from data_prep.codec.sound import TrainingCrops, music_sound, recital_sound
     from data_prep.codec.train import FINISHING, Finisher, Recipe, Trainer, train
-    from data_prep.recital.score import INSTRUMENTS
 
     tokens = args.crop_seconds * 50
     if tokens < 5 or abs(tokens - round(tokens)) > 1e-9:
@@ -91,7 +90,7 @@ def _train(args: argparse.Namespace) -> int:
                         f"at least {recipe.entries} are needed")  # fmt: skip
     torch.set_num_threads(args.threads)
     sounds = music_sound(args.music, "train") if args.music else []
-    sounds += recital_sound(args.recital_seed, args.clips or 100, INSTRUMENTS)
+    sounds += recital_sound(args.recital_seed, args.clips or 100, tuple(kind for kind in SHARES if kind != "music"))
     crops = TrainingCrops(sounds, FINISHING_SHARES if args.finish else SHARES, args.seed, args.crop_seconds)
     trainer = (Finisher if args.finish else Trainer)(recipe, crops)
     train(trainer, args.work or os.path.join(args.out, "work"), args.start or args.finish or "")

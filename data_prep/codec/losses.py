@@ -9,11 +9,11 @@ them as much. Everything is relative to the sound's own size, so that loud sourc
 
 from __future__ import annotations
 
-import librosa
 import torch
 from torch import Tensor, nn
 
 from mvgen.clock import CODEC_SAMPLE_RATE
+from mvgen.media.mel import mel_bands
 
 FLOOR = 3e-4
 """Magnitude (of a sine of that amplitude, halved) below which differences are not heard."""
@@ -42,8 +42,8 @@ class SpectralLoss(nn.Module):
         for length, _, bands in scales:
             self.register_buffer(f"window_{length}", torch.hann_window(length))
             if bands:
-                # Slaney's area normalisation undone: a band holds the sum of its bins, so that FLOOR means the same.
-                mel = librosa.filters.mel(sr=CODEC_SAMPLE_RATE, n_fft=length, n_mels=bands, fmin=30, norm=None)
+                # Without Slaney's area normalisation: a band holds the sum of its bins, so that FLOOR means the same.
+                mel = mel_bands(CODEC_SAMPLE_RATE, length, bands, 30.0, CODEC_SAMPLE_RATE / 2)
                 self.register_buffer(f"mel_{length}", torch.from_numpy(mel))
 
     def magnitudes(self, sound: Tensor, length: int, hop: int, bands: int) -> Tensor:
@@ -85,7 +85,7 @@ class OnsetLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        mel = librosa.filters.mel(sr=CODEC_SAMPLE_RATE, n_fft=self.LENGTH, n_mels=self.BANDS, fmin=0, fmax=self.HIGHEST)
+        mel = mel_bands(CODEC_SAMPLE_RATE, self.LENGTH, self.BANDS, 0.0, self.HIGHEST, equal_area=True)
         self.register_buffer("mel", torch.from_numpy(mel))
         self.register_buffer("window", torch.hann_window(self.LENGTH))
         self.mel: Tensor

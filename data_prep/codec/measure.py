@@ -7,7 +7,7 @@ Every measure compares a sound with what encoding and decoding made of it:
   tells the pitch: its most frequent one in the other half of the clips (:func:`pitch_told`);
 - **log-mel distance**: mean absolute difference of 80 mel bands in dB (FFT 2048, hop 512, 32 kHz, floor -80 dB);
 - **SI-SDR**: scale-invariant signal-to-distortion ratio in dB (Le Roux et al., "SDR - half-baked or well done?", 2019);
-- **onset F**: librosa's onsets (22.05 kHz, FFT 2048, hop 512, its defaults) against the known notes' moments, matched
+- **onset F**: onsets as librosa picks them (:mod:`mvgen.media.onsets`) against the known notes' moments, matched
   one to one within 50 ms (mir_eval); also against the untouched sound's own detected onsets;
 - **pitch**: the share of known notes of single-voice clips whose pitch is read right (:func:`read_pitch`).
 """
@@ -18,7 +18,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import librosa
 import mir_eval
 import numpy as np
 import soxr
@@ -30,9 +29,10 @@ from data_prep.codec.sound import Sound
 from data_prep.extract.tokens import codec_location
 from mvgen.clock import CODEC_SAMPLE_RATE, TOKEN_RATE
 from mvgen.errors import UserError
+from mvgen.media.mel import mel_bands, spectra
+from mvgen.media.onsets import SAMPLE_RATE as ONSET_RATE
+from mvgen.media.onsets import onset_strength, pick_onsets
 
-ONSET_RATE = 22_050
-"""Samples a second at which librosa's onsets are found; its answers depend on it."""
 TOLERANCE = 0.05
 """Seconds within which two onsets are the same."""
 TOGETHER = 0.03
@@ -120,8 +120,8 @@ def tokens_in_notes(codes: np.ndarray, notes: np.ndarray) -> np.ndarray:
 
 def log_mel(samples: np.ndarray) -> np.ndarray:
     """Log-mel spectrogram in dB, ``[80, frames]``; a full-scale sine is near -6 dB in its band."""
-    size = np.abs(librosa.stft(samples, n_fft=2048, hop_length=512)) / 1024
-    bands = librosa.filters.mel(sr=CODEC_SAMPLE_RATE, n_fft=2048, n_mels=80, fmin=30, norm=None) @ size
+    size = np.abs(np.concatenate(list(spectra(samples, 2048, 512)))).T / 1024
+    bands = mel_bands(CODEC_SAMPLE_RATE, 2048, 80, 30.0, CODEC_SAMPLE_RATE / 2) @ size
     return 20 * np.log10(np.maximum(bands, 1e-4))
 
 
@@ -138,8 +138,7 @@ def si_sdr(made: np.ndarray, true: np.ndarray) -> float:
 def detect_onsets(samples: np.ndarray) -> np.ndarray:
     """Onset times in seconds of a sound ``[n]`` at 32 kHz."""
     sound = soxr.resample(samples, CODEC_SAMPLE_RATE, ONSET_RATE, quality="HQ")
-    strength = librosa.onset.onset_strength(y=sound, sr=ONSET_RATE, n_fft=2048, hop_length=512)
-    return librosa.onset.onset_detect(onset_envelope=strength, sr=ONSET_RATE, hop_length=512, units="time")
+    return pick_onsets(onset_strength(sound))
 
 
 def moments(notes: np.ndarray) -> np.ndarray:

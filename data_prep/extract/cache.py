@@ -20,7 +20,7 @@ import numpy as np
 
 from mvgen.errors import UserError
 
-FORMAT = 4
+FORMAT = 5
 """Raised whenever the code that makes cached results changes what it makes."""
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

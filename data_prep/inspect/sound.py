@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import soxr
 
 from data_prep.inspect.records import Sample
 from mvgen.clock import CODEC_SAMPLE_RATE
 from mvgen.errors import UserError
+from mvgen.media import lag, onsets
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,14 @@ def listener(codec: str) -> tuple[Callable[[Sample], Heard], str]:
         size = extractor.codebook_size
     except (UserError, ImportError) as error:
         return lambda sample: Heard(), f"The sound is not shown: {error}"
-    reason = ""
-    try:
-        from mvgen.media import lag, onsets
-    except ImportError as error:
-        reason = f"Onsets and alignment are not measured: {error.name} is not installed (pip install -e .[eval])."
 
     def listen(sample: Sample) -> Heard:
         tokens = sample.tokens
         if tokens.min() < 0 or tokens.max() >= size or tokens.shape[1] != extractor.codebooks:
             return Heard()
         sound = extractor.decode(tokens)
-        if reason or not np.abs(sound).max() > 1e-4:
+        if not np.abs(sound).max() > 1e-4:
             return Heard(sound)
-        import soxr
-
         strength = onsets.onset_strength(soxr.resample(sound, CODEC_SAMPLE_RATE, onsets.SAMPLE_RATE))
         times = onsets.pick_onsets(strength)
         if len(sample.motion) < 3:
@@ -66,4 +61,4 @@ def listener(codec: str) -> tuple[Callable[[Sample], Heard], str]:
         found = lag.lag(sample.motion, lag.strength_at_frames(strength, len(sample.motion)), largest=12)
         return Heard(sound, times, found["ms"], found["value"])
 
-    return listen, reason
+    return listen, ""

@@ -11,18 +11,12 @@ audible onset.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-import pretty_midi
-import tinysoundfont
 
 from data_prep.recital.score import CRASH, HAT, KICK, SNARE, TOM, Note, Score
-from mvgen.errors import UserError
-
-SOUNDFONT = os.path.join(os.path.dirname(pretty_midi.__file__), "TimGM6mb.sf2")
+from mvgen.media.synthesizer import Event, Synthesizer, synthesizer
 
 GAINS = {("keyboard", 0): 4.2, ("keyboard", 5): 3.0, ("keyboard", 6): 4.6,
          ("strings", 40): 1.25, ("strings", 41): 1.3, ("strings", 42): 1.1,
@@ -84,61 +78,18 @@ def _level_of(sound: np.ndarray) -> float:
     return 0.1 / max(float(np.sqrt(sounding.mean())), 1e-4) if len(sounding) else 1.0
 
 
-class _Synth:
-    """One synthesizer at one rate; silent and in the same state before every use."""
-
-    def __init__(self, sample_rate: int, soundfont: str):
-        self.sample_rate = sample_rate
-        self.synth = tinysoundfont.Synth(gain=0, samplerate=sample_rate)
-        try:
-            self.soundfont = self.synth.sfload(soundfont or SOUNDFONT)
-        except Exception as error:  # noqa: BLE001 - whatever the library makes of a file that is not one
-            raise UserError(f"--soundfont {soundfont} cannot be read as a SoundFont (.sf2, .sf3): {error}") from None
-
-    def begin(self, program: int, drums: bool) -> int:
-        """Silences what still rings and selects a program; returns the channel."""
-        channel = 9 if drums else 0
-        for used in (0, 9):
-            self.synth.sounds_off(used)
-        self.generate(self.sample_rate // 5)
-        self.synth.program_select(channel, self.soundfont, 128 if drums else 0, program, drums)
-        return channel
-
-    def generate(self, samples: int) -> np.ndarray:
-        if samples <= 0:
-            return np.zeros((0, 2), np.float32)
-        return np.frombuffer(self.synth.generate_simple(samples), np.float32).reshape(-1, 2).copy()
-
-
-@lru_cache(maxsize=8)
-def _synth(sample_rate: int, soundfont: str) -> _Synth:
-    return _Synth(sample_rate, soundfont)
-
-
 def _struck(notes: Sequence[Note], score: Score, sample_rate: int, samples: int) -> np.ndarray:
     if not notes:
         return np.zeros((samples, 2), np.float32)
-    synth = _synth(sample_rate, score.soundfont)
-    channel = synth.begin(score.program, score.instrument == "drums")
     # Offsets before onsets at the same sample, so that a repeated note is struck again.
-    events = [(round(n.onset * sample_rate), 1, n) for n in notes]
-    events += [(round(n.offset * sample_rate), 0, n) for n in notes]
-    events.sort(key=lambda event: (event[0], event[1], event[2].pitch))
-    blocks, now = [], 0
-    for at, starts, note in events:
-        at = min(at, samples)
-        blocks.append(synth.generate(at - now))
-        now = at
-        if starts:
-            synth.synth.noteon(channel, note.pitch, note.velocity)
-        else:
-            synth.synth.noteoff(channel, note.pitch)
-    blocks.append(synth.generate(samples - now))
-    return np.concatenate(blocks)
+    events = [Event(round(n.onset * sample_rate), 1, "on", n.pitch, n.velocity) for n in notes]
+    events += [Event(round(n.offset * sample_rate), 0, "off", n.pitch) for n in notes]
+    synth = synthesizer(sample_rate, score.soundfont)
+    return synth.play(events, score.program, score.instrument == "drums", samples)
 
 
 def _bowed(score: Score, sample_rate: int, samples: int) -> np.ndarray:
-    synth = _synth(sample_rate, score.soundfont)
+    synth = synthesizer(sample_rate, score.soundfont)
     sound = np.zeros((samples, 2), np.float32)
     for note in score.notes:
         tone = _bowed_note(synth, note, score.program)
@@ -148,7 +99,7 @@ def _bowed(score: Score, sample_rate: int, samples: int) -> np.ndarray:
     return sound
 
 
-def _bowed_note(synth: _Synth, note: Note, program: int) -> np.ndarray:
+def _bowed_note(synth: Synthesizer, note: Note, program: int) -> np.ndarray:
     rate = synth.sample_rate
     channel = synth.begin(program, False)
     synth.synth.noteon(channel, note.pitch, note.velocity)

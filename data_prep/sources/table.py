@@ -38,9 +38,16 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _decoded(path: Path) -> str:
-    """The text of a file: UTF-8, or UTF-16 where it begins with that mark. Raises ``UserError`` where it is neither."""
+    """The text of a file: UTF-8; or UTF-16 or UTF-32 where it begins with their mark, or every other of its first
+    bytes is zero, as in Latin letters of UTF-16. Raises ``UserError`` where it is none of them."""
     data = path.read_bytes()
-    coding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    head, coding = data[:16], "utf-8-sig"
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        coding = "utf-32"
+    elif data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        coding = "utf-16"
+    elif len(head) >= 4 and (not any(head[1::2]) or not any(head[::2])):
+        coding = "utf-16-le" if not any(head[1::2]) else "utf-16-be"
     try:
         return data.decode(coding)
     except UnicodeDecodeError as error:

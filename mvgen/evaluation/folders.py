@@ -29,10 +29,8 @@ from mvgen.evaluation.metrics.table import ScoreTable
 from mvgen.evaluation.metrics.weighted import judges, score_weighted
 from mvgen.files import plain_name
 from mvgen.media import MediaInfo, check_span, probe, read_picture, read_sound
-from mvgen.media.container import open_media, picture_stream
-from mvgen.media.decode import Losses, timed_pictures
 from mvgen.media.onsets import SAMPLE_RATE
-from mvgen.media.timeline import timeline_of
+from mvgen.media.picture import shown_pictures
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 MANIFEST = "manifest.jsonl"
@@ -116,7 +114,7 @@ def evaluate_folders(
         except UserError as error:
             return error
 
-    # Threads, not processes: OpenCV, libav and numpy let go of the interpreter, and librosa is costly to import.
+    # Threads, not processes: OpenCV, libav and numpy let go of the interpreter.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         analysed = tqdm(
             pool.map(analyse_pair, names), total=len(names), desc="listening", unit="clip", disable=not progress
@@ -274,20 +272,14 @@ def native_motion(path: Path) -> tuple[np.ndarray, float]:
     """Mean flow magnitude between all consecutive frames of a file at its own size, ``[n]``, and its frame rate."""
     magnitudes: list[float] = []
     before = None
-    with open_media(path) as container:
-        stream = picture_stream(container)
-        if stream is None:
-            raise UserError(f"{path} has no picture")
-        rate = float(stream.average_rate or FRAME_RATE)
-        losses = Losses(str(path), stream)
-        for _, frame in timed_pictures(container, stream, timeline_of(path).courses[stream.index], losses):
-            grey = cv2.cvtColor(frame.to_ndarray(format="rgb24"), cv2.COLOR_RGB2GRAY)
-            if before is not None and before.shape == grey.shape:
-                magnitudes.append(mean_flow(before, grey))
-            before = grey
+    for shown in shown_pictures(path):
+        grey = cv2.cvtColor(shown.frame.to_ndarray(format="rgb24"), cv2.COLOR_RGB2GRAY)
+        if before is not None and before.shape == grey.shape:
+            magnitudes.append(mean_flow(before, grey))
+        before = grey
     if not magnitudes:
         raise UserError(f"{path} holds fewer than two frames")
-    return np.array([magnitudes[0], *magnitudes]), rate
+    return np.array([magnitudes[0], *magnitudes]), probe(path).frame_rate or float(FRAME_RATE)
 
 
 def read_manifest(path: Path) -> dict[str, Clip]:

@@ -18,6 +18,7 @@ from mvgen.inference.full_size import FullSize
 from mvgen.inference.inputs import (
     FilmReader,
     load_codec,
+    read_any_sound,
     read_autoencoder,
     read_first_image,
     read_tokens,
@@ -27,7 +28,7 @@ from mvgen.inference.music_to_video import Filming, film_pieces
 from mvgen.inference.options import Prompt
 from mvgen.inference.sampling import Sampling
 from mvgen.inference.video_to_music import generate_music, stream_music
-from mvgen.media import WavStream, read_sound, write_video, write_wav
+from mvgen.media import WavStream, write_video, write_wav
 from mvgen.models.codec import Codec
 from mvgen.models.codec_stream import DecodeStream
 from mvgen.training.checkpoint import load_model
@@ -96,16 +97,19 @@ def music_for_video(
         write_video(out, film["frames"], sound, codec.sampling_rate, scale=shown(film["frames"]))
 
 
-def film_of_music(checkpoint: str, image: str, audio: str, out: str, filming: Filming, *, seed: int = 0) -> None:
-    """Films the performance of a sound file, beginning with an image.
+def film_of_music(
+    checkpoint: str, image: str, audio: str, out: str, filming: Filming, *, seed: int = 0, soundfont: str = ""
+) -> None:
+    """Films the performance of a sound file or of a score, beginning with an image.
 
     Args:
         checkpoint: a training folder or one of its steps.
         image: the first frame: an image, or a video to take it from.
-        audio: a sound file, or a video with sound.
+        audio: a sound file, a video with sound, or a MIDI file.
         out: .mp4.
         filming: how frames are drawn.
         seed: the same one gives the same file.
+        soundfont: plays the MIDI file (.sf2, .sf3); empty: the one that pretty_midi carries.
 
     Raises:
         UserError: something the user can mend; where it can be told, before any work.
@@ -121,11 +125,13 @@ def film_of_music(checkpoint: str, image: str, audio: str, out: str, filming: Fi
     assert size is not None
     first = read_first_image(image, size)
     enlarged = None if autoencoder else FullSize(read_whole_first_image(image), size)
-    tokens = read_tokens(audio, codec)
+    tokens = read_tokens(audio, codec, soundfont)
     keys = jax.random.split(jax.random.key(seed), 1)
     window = window_frames(config.data.window_seconds)
     frames = clock.frames_of(tokens.shape[1])
-    sound = read_sound(audio, clock.STANDARD_SAMPLE_RATE, seconds=frames / clock.FRAME_RATE)
+    sound = read_any_sound(audio, clock.STANDARD_SAMPLE_RATE, soundfont)
+    samples = clock.samples_of(frames, clock.STANDARD_SAMPLE_RATE)
+    sound = np.pad(sound[:samples], (0, max(0, samples - len(sound))))
     watch = Watch()
     pieces = film_pieces(model, first[None], tokens, keys, filming, window, autoencoder, progress=True)
     painted = (frame for piece in pieces for frame in (enlarged.frames(piece) if enlarged else piece.frames[0]))

@@ -27,6 +27,7 @@ from mvgen.media import (
     read_whole_image,
 )
 from mvgen.media.flow import FLOW_METHODS
+from mvgen.media.midi import is_midi, midi_sound
 from mvgen.media.sound import cut
 from mvgen.models.codec import Codec
 from mvgen.models.config import MVGenConfig
@@ -149,10 +150,17 @@ def read_autoencoder(checkpoint: str, config: MVGenConfig) -> ImageAutoencoder |
     return load_autoencoder(name)
 
 
-def read_tokens(path: str, codec: Codec) -> np.ndarray:
-    """Audio tokens of a sound or video file, ``[1, tokens, codebooks]``, whole frames only."""
+def read_any_sound(path: str, sample_rate: int, soundfont: str = "") -> np.ndarray:
+    """The sound of a sound or video file, or of a MIDI file played with a SoundFont, float32 ``[n]``, mono."""
+    if is_midi(path):
+        return midi_sound(path, sample_rate, soundfont, MOST_SECONDS)
     check_span(path, MOST_SECONDS, "sound")
-    sound = read_sound(path, codec.sampling_rate, limit=MOST_SECONDS)
+    return read_sound(path, sample_rate, limit=MOST_SECONDS)
+
+
+def read_tokens(path: str, codec: Codec, soundfont: str = "") -> np.ndarray:
+    """Audio tokens of a sound, video or MIDI file, ``[1, tokens, codebooks]``, whole frames only."""
+    sound = read_any_sound(path, codec.sampling_rate, soundfont)
     if not np.isfinite(sound).all():
         raise UserError(f"{path}: its sound holds samples that are not finite numbers")
     frames = covered_frames(len(sound), codec.sampling_rate)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 
 import av
@@ -16,6 +16,7 @@ import av.container
 
 from mvgen.errors import UserError
 from mvgen.files import as_spelled
+from mvgen.media.joined import Window, WindowFile
 from mvgen.media.kinds import READ, kind_of_file
 
 CONTAINERS = (
@@ -60,22 +61,27 @@ def regular_file(path: str | os.PathLike[str]) -> str:
 
 
 @contextmanager
-def open_media(path: str | os.PathLike[str]) -> Iterator[av.container.InputContainer]:
+def open_media(path: str | os.PathLike[str], window: Window | None = None) -> Iterator[av.container.InputContainer]:
     """Opens a local media file for reading.
+
+    Args:
+        window: the part of it that is read as a file of its own.
 
     Raises:
         UserError: see :func:`regular_file`; or not audio or video that is read, which says what it is instead.
     """
     name = regular_file(path)
+    whole = os.path.abspath(name)
     try:
         # An absolute path behind "file:" cannot be taken for a protocol, an option or a pattern, whatever it holds.
-        container = av.open("file:" + os.path.abspath(name), options=OPEN_OPTIONS, metadata_errors="replace")
+        source = "file:" + whole if window is None else WindowFile(whole, window)
+        container = av.open(source, options=OPEN_OPTIONS, mode="r", metadata_errors="replace")
     except (av.error.FFmpegError, UnicodeError, OSError) as error:
         kind = kind_of_file(name)
         if kind is not None:
             raise UserError(f"{name} is {kind}, which is not read as video or sound; {READ}") from None
         raise UserError(f"{name} is not a readable video or sound: {explain(error)}; {READ}") from None
-    with container:
+    with container, source if isinstance(source, WindowFile) else nullcontext():
         if container.metadata.get("major_brand", "") in STILLS:
             raise UserError(f"{name} is a picture (HEIC or AVIF), not a video or a sound; {READ}")
         try:

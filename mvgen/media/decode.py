@@ -6,7 +6,7 @@ are moved (:mod:`mvgen.media.timeline`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import av
@@ -16,18 +16,55 @@ from mvgen.clock import FRAME_RATE
 from mvgen.errors import UserError
 from mvgen.media.container import DECODING_TIMES_ONLY, Stream, explain, stream_start, what
 from mvgen.media.notes import note
-from mvgen.media.timeline import Course, stamped
+from mvgen.media.timeline import CLOCK, Course, stamped
 
 MOST_UNTIMED = 32
 """Frames without a time at the start of a file, before they are simply counted from 0."""
 MOST_TOLD = 3
 """Stretches of a file that a note names."""
+LEFT_OUT = Fraction(1, 100)
+"""Seconds of sound, at least, that a decoder left out."""
+NEAR = Fraction(1, 10)
+"""Seconds round a gap between packets within which decoders may leave out more."""
+LATELY = 64
+"""Gaps between packets that are remembered: decoders lag behind by a few packets."""
+COUNTED = ("mpegts", "mpeg")
+"""Demuxers that notice by their packets' numbers that some are missing from the midst of a sound."""
+CHECKED = ("flac", "ac3", "eac3")
+"""Codings of sound with a check sum in each packet, which decoders look at only if they are told to."""
 
 Frame = av.VideoFrame | av.AudioFrame
 
 
+class _Stretches:
+    """Stretches of a stream's time, those that touch each other as one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._found: list[tuple[Fraction, Fraction]] = []
+
+    def add(self, begin: Fraction | None, seconds: Fraction) -> None:
+        """One more, at a moment on the container's timeline if that is known."""
+        self.count += 1
+        if begin is None:
+            return
+        if self._found and begin <= self._found[-1][1] + Fraction(1, 100):
+            self._found[-1] = self._found[-1][0], max(self._found[-1][1], begin + seconds)
+        else:
+            self._found.append((begin, begin + seconds))
+
+    def told(self, origin: Fraction) -> str:
+        """In words, " at ..."; nothing where no moment is known."""
+        first = ", ".join(
+            f"{max(0.0, float(begin - origin)):.2f} to {max(0.0, float(end - origin)):.2f} s"
+            for begin, end in self._found[:MOST_TOLD]
+        )
+        more = f" and {len(self._found) - MOST_TOLD} stretches more" if len(self._found) > MOST_TOLD else ""
+        return f" at {first}{more}" if first else ""
+
+
 class Losses:
-    """What of a stream could not be decoded, and when.
+    """What of a stream could not be decoded, or only with damage, and when.
 
     Args:
         name: of the file.
@@ -37,20 +74,18 @@ class Losses:
     def __init__(self, name: str, stream: Stream):
         self._name, self._what = name, what(stream)
         self._picture = isinstance(stream, av.VideoStream)
-        self.packets = self.lost = 0
+        self.packets = 0
         self.reason = ""
-        self._stretches: list[tuple[Fraction, Fraction]] = []
+        self._lost, self._mended = _Stretches(), _Stretches()
 
     def add(self, begin: Fraction | None, seconds: Fraction, reason: str) -> None:
         """A packet that should be presented at ``begin``, on the container's timeline, is lost."""
-        self.lost += 1
         self.reason = self.reason or reason
-        if begin is None:
-            return
-        if self._stretches and begin <= self._stretches[-1][1] + Fraction(1, 100):
-            self._stretches[-1] = self._stretches[-1][0], max(self._stretches[-1][1], begin + seconds)
-        else:
-            self._stretches.append((begin, begin + seconds))
+        self._lost.add(begin, seconds)
+
+    def mended(self, begin: Fraction | None, seconds: Fraction) -> None:
+        """What is presented at ``begin`` is damaged, and goes on as its decoder guesses."""
+        self._mended.add(begin, seconds)
 
     def nothing(self) -> UserError:
         """What to raise where not one packet could be decoded."""
@@ -58,17 +93,43 @@ class Losses:
         return UserError(f"{self._name}: nothing of its {self._what} can be decoded: {reason}")
 
     def tell(self, origin: Fraction) -> None:
-        """Notes what was lost, in seconds from ``origin``."""
-        if not self.lost:
-            return
-        told = ", ".join(
-            f"{max(0.0, float(begin - origin)):.2f} to {max(0.0, float(end - origin)):.2f} s"
-            for begin, end in self._stretches[:MOST_TOLD]
-        )
-        more = f" and {len(self._stretches) - MOST_TOLD} stretches more" if len(self._stretches) > MOST_TOLD else ""
-        instead = "the picture before stays" if self._picture else "there is silence"
-        lost = f"{self.lost} of {self.packets} packets of its {self._what} cannot be decoded ({self.reason})"
-        note(f"{self._name}: {lost}" + (f"; {instead} at {told}{more}" if told else ""))
+        """Notes what was lost or mended, in seconds from ``origin``."""
+        if self._lost.count:
+            instead = "the picture before stays" if self._picture else "there is silence"
+            lost = f"{self._lost.count} of {self.packets} packets of its {self._what} cannot be decoded ({self.reason})"
+            note(f"{self._name}: {lost}" + (f"; {instead}{at}" if (at := self._lost.told(origin)) else ""))
+        if count := self._mended.count:
+            where = f"{count} {'frame' if self._picture else 'packet'}{'s' if count > 1 else ''}"
+            where += ", and in what is made from them: shown" if self._picture else ": heard"
+            note(f"{self._name}: its {self._what} is damaged in {where} as its decoder mends it"
+                 f"{self._mended.told(origin)}")  # fmt: skip
+
+
+class _LeftOut:
+    """Watches for sound that packets hold and that a decoder leaves out without an error."""
+
+    def __init__(self, losses: Losses):
+        self._losses = losses
+        self._heard: Fraction | None = None  # end of what is decoded
+        self._held: Fraction | None = None  # end of what packets hold
+        self._known: list[tuple[Fraction, Fraction]] = []  # gaps that are told elsewhere
+
+    def packet(self, begin: Fraction | None, seconds: Fraction, lost: bool = False) -> None:
+        """A packet, and whether it is lost."""
+        if begin is not None and self._held is not None and begin - self._held > LEFT_OUT:
+            self._known.append((self._held, begin))
+        if begin is not None and lost:
+            self._known.append((begin, begin + seconds))
+        self._held = None if begin is None else begin + seconds
+
+    def frame(self, begin: Fraction | None, seconds: Fraction) -> None:
+        """A decoded block of sound."""
+        before = self._heard
+        if begin is not None and before is not None and begin - before > LEFT_OUT:
+            if not any(first - NEAR < begin and before < last + NEAR for first, last in self._known[-LATELY:]):
+                self._losses.add(before, begin - before, "left out by its decoder")
+        begin = before if begin is None else begin
+        self._heard = None if begin is None else begin + seconds
 
 
 def presented(frame: Frame) -> Fraction | None:
@@ -86,9 +147,25 @@ def decoded(
     context = stream.codec_context
     if context is None:
         raise losses.nothing()
+    if context.name in CHECKED:
+        context.options = {**context.options, "err_detect": "crccheck+explode"}
+    counted = container.format.name in COUNTED
+    left_out = _LeftOut(losses) if isinstance(stream, av.AudioStream) else None
+    step = Fraction(course.step).limit_denominator(CLOCK)
+
+    def checked(frames: Sequence[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            if frame.is_corrupt:
+                losses.mended(presented(frame), step)
+            if left_out is not None and isinstance(frame, av.AudioFrame):
+                left_out.frame(presented(frame), Fraction(frame.samples, frame.sample_rate or 1))
+            yield frame
+
     for ordinal, packet in enumerate(stamped(container, [stream])):
         losses.packets += 1
         tick = packet.time_base or Fraction(0)
+        if ordinal in course.strays:
+            packet.pts = packet.dts = None
         stamp = packet.pts if packet.pts is not None else packet.dts
         moment: Fraction | None = None if stamp is None else stamp * tick
         if moment is not None and tick and (ticks := round(course.shift(ordinal, float(moment)) / float(tick))):
@@ -99,17 +176,27 @@ def decoded(
             if moment is not None:
                 yield moment
             continue
+        seconds = (packet.duration or 0) * tick or step
         try:
             frames = context.decode(packet)
         except av.error.FFmpegError as error:
-            losses.add(moment, (packet.duration or 0) * tick or Fraction(course.step), explain(error))
+            # Some decoders answer damage with -1, which reads as an error of the system.
+            damage = "Invalid data found when processing input"
+            losses.add(moment, seconds, damage if isinstance(error, av.error.PermissionError) else explain(error))
+            if left_out is not None:
+                left_out.packet(moment, seconds, lost=True)
             continue
-        yield from frames
+        if left_out is not None:
+            # A length that reaches beyond what a packet holds is a gap of the container's.
+            left_out.packet(moment, min(seconds, step) if step else seconds)
+            if counted and packet.is_corrupt and not course.near_seam(ordinal):
+                losses.mended(moment, seconds)
+        yield from checked(frames)
     end = av.Packet()
     end.stream = stream
     end.time_base = stream.time_base or Fraction(1, FRAME_RATE)
     try:
-        yield from context.decode(end)
+        yield from checked(context.decode(end))
     except av.error.FFmpegError as error:
         losses.add(None, Fraction(0), explain(error))
 

@@ -74,6 +74,7 @@ class DownMix:
         self._gains: dict[str, np.ndarray] = {}
         self._mixed = 0.0
         self._energy = np.zeros(0)
+        self._there = np.zeros(0)
 
     def __call__(self, frame: av.AudioFrame) -> np.ndarray:
         """float32 ``[n]``."""
@@ -88,17 +89,26 @@ class DownMix:
         gains = self._gains[name]
         with np.errstate(all="ignore"):  # samples that are not finite are refused by those who ask
             mixed = gains @ block
-            energy = np.einsum("cn,cn->c", block, block, dtype=np.float64) * gains.astype(np.float64) ** 2
+            there = np.einsum("cn,cn->c", block, block, dtype=np.float64)
             self._mixed += float(np.dot(mixed, mixed))
-        if len(energy) != len(self._energy):
-            self._energy = np.zeros(len(energy))
-        self._energy += energy
+        if len(there) != len(self._energy):
+            self._energy, self._there = np.zeros(len(there)), np.zeros(len(there))
+        self._energy += there * gains.astype(np.float64) ** 2
+        self._there += there
         return mixed
+
+    @property
+    def left_out(self) -> bool:
+        """Whether all that sounds is in channels that have no part in the mix, such as that of low effects."""
+        there = self._side is None and bool(np.isfinite(self._there).all() and self._there.any())
+        return there and not self._energy.any()
 
     @property
     def loudest_if_cancelled(self) -> int | None:
         """The loudest channel where the mix has lost nearly all that the channels hold, else None."""
         total = self._energy.sum()
+        if self.left_out:
+            return int(self._there.argmax())
         if not np.isfinite(total) or total <= 0 or self._mixed >= CANCELLED * total:
             return None
         return int(self._energy.argmax())

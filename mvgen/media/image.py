@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from fractions import Fraction
@@ -10,11 +11,11 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mvgen.errors import UserError
 from mvgen.media.container import regular_file
-from mvgen.media.crop import Cropper, Size, laid_on_ground
+from mvgen.media.crop import GROUND, Cropper, Size, laid_on_ground
 from mvgen.media.kinds import kind_of_file
 from mvgen.media.picture import shrink, working_size
 
@@ -33,6 +34,10 @@ BRIGHTEST = 16.0
 """Floats up to here are shares of white, brighter ones cut off; above, they count as those of 8 or 16 bits."""
 TIFF = (b"II*\0", b"MM\0*")
 """How its files begin."""
+ORIENTATION = 274
+"""The tag of EXIF that says how a picture lies."""
+MOST_BOXES = 1 << 18
+"""Bytes at the beginning of an HEIF file in which its boxes lie."""
 BITS_PER_SAMPLE, SAMPLE_FORMAT, SIGNED = 258, 339, 2
 """Two tags of TIFF, and a value of the second."""
 
@@ -68,7 +73,10 @@ def _opened(name: str) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pictures that are large, or odd: what cannot be read raises
             with Image.open(name) as image:
-                return _eight_bits(ImageOps.exif_transpose(image), _most(image))
+                turn = image.info.get("original_orientation")
+                if turn and not _turned_by_boxes(name):
+                    image.getexif()[ORIENTATION] = turn
+                return _eight_bits(_in_srgb(ImageOps.exif_transpose(image)), _most(image))
     except UnidentifiedImageError:
         picture = _by_opencv(name)
         if picture is not None:
@@ -85,13 +93,43 @@ def _opened(name: str) -> np.ndarray:
         raise UserError(f"{name}: its picture does not fit into memory") from None
     # Pillow's readers meet damage with errors of every kind.
     except Exception as error:
+        picture = _by_opencv(name)
+        if picture is not None:
+            return picture
         raise UserError(f"{name}: its picture is damaged: {error}") from None
+
+
+def _turned_by_boxes(name: str) -> bool:
+    """Whether an HEIF file says by boxes of its own how its picture lies: then its EXIF only repeats it, and
+    pillow-heif has turned it."""
+    with open(name, "rb") as file:
+        head = file.read(MOST_BOXES)
+    return b"irot" in head or b"imir" in head
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """A picture with its colours as sRGB has them, where a profile says that they are others (phones: Display P3)."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA"):
+        return image
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(given).lower():
+            return image
+        made = ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"))
+    except (ImageCms.PyCMSError, OSError, ValueError):  # a profile that is broken, or of other colours
+        return image
+    return image if made is None else made
 
 
 def _eight_bits(image: Image.Image, most: float) -> np.ndarray:
     """uint8 ``[H, W, 3]`` of a picture of any mode; ``most``: see :func:`from_deep`."""
     if image.mode[0] in DEEP:
-        return np.repeat(from_deep(np.asarray(image), most)[..., None], 3, axis=2)
+        values = np.asarray(image)
+        picture = np.repeat(from_deep(values, most)[..., None], 3, axis=2)
+        if isinstance(hidden := image.info.get("transparency"), int):  # the one value that does not show
+            picture[values == hidden] = GROUND
+        return picture
     if image.has_transparency_data:
         return laid_on_ground(np.asarray(image.convert("RGBA")))
     return np.asarray(image.convert("RGB"))

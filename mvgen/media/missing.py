@@ -5,12 +5,14 @@ Containers lose packets without an error, end where a copy broke off, and header
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import av
 import av.container
 
+from mvgen.media.joined import Window
 from mvgen.media.notes import note
+from mvgen.media.ogg import Page
 
 GAP = 0.1
 """Seconds without sound between two packets of it before that is told."""
@@ -74,13 +76,23 @@ def tell_unread(name: str, container: av.container.InputContainer, read: int, si
         note(f"{name}: in its last {unread:.0%} nothing was found that can be read")
 
 
-def tell_cut_riff(name: str, size: int) -> None:
+def tell_damaged_pages(name: str, pages: Sequence[Page]) -> None:
+    """Notes that check sums of an Ogg's pages are wrong: libavformat leaves these out without a word."""
+    damaged = [page for page in pages if not page.whole]
+    if damaged:
+        note(f"{name}: {len(damaged)} of {len(pages)} pages are damaged, and left out (the first at byte "
+             f"{damaged[0].place})")  # fmt: skip
+
+
+def tell_cut_riff(name: str, window: Window) -> None:
     """Notes that a RIFF file (WAV, AVI) has fewer bytes than it states; libavformat takes what is there for its length.
 
     Args:
-        size: bytes of the file.
+        window: its bytes.
     """
+    size = window.end - window.begin
     with open(name, "rb") as file:
+        file.seek(window.begin)
         head = file.read(8)
     stated = 8 + int.from_bytes(head[4:], "little")
     # What was recorded into a pipe states the most that there can be.

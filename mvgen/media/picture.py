@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -20,7 +21,8 @@ from mvgen.media.container import lacks, open_media, picture_stream
 from mvgen.media.crop import Cropper, Size
 from mvgen.media.decode import Losses, timed_pictures
 from mvgen.media.flow import FlowStream
-from mvgen.media.timeline import timeline_of
+from mvgen.media.notes import note
+from mvgen.media.timeline import Recording, recordings_of
 
 WORKING_SIDE = 128
 """Pictures are decoded at no fewer pixels a side: flow is measured on these, smaller frames are averages of them."""
@@ -43,13 +45,66 @@ def shrink(working: np.ndarray, size: Size) -> np.ndarray:
     return cv2.resize(working, (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
-def _shown(pictures: Iterator[tuple[Fraction, av.VideoFrame]]) -> Iterator[tuple[Fraction, av.VideoFrame]]:
-    """Frames with their times, strictly ascending: one that is not later than its predecessor is never on display."""
-    last = None
-    for time, frame in pictures:
-        if last is None or time > last:
-            last = time
-            yield time, frame
+@dataclass(frozen=True)
+class Shown:
+    """A decoded frame, the moment in seconds at which it goes on display, and for how long its stream says so.
+
+    Attributes:
+        aspect: width over height of its pixels.
+    """
+
+    moment: Fraction
+    frame: av.VideoFrame
+    seconds: Fraction
+    aspect: Fraction
+
+
+def shown_pictures(path: str | os.PathLike[str], size: Size | None = None) -> Iterator[Shown]:
+    """The frames of a file that are ever on display, as they were recorded; the first of them at 0.
+
+    Recordings that were joined byte by byte follow each other. What cannot be decoded is left out, and noted.
+
+    Args:
+        size: to which they will be averaged down, if so.
+
+    Raises:
+        UserError: not a video, no picture in it, or nothing of its picture can be decoded.
+    """
+    recordings = recordings_of(path)
+    last: Fraction | None = None
+    for recording in recordings:
+        try:
+            for shown in _of_recording(os.fspath(path), recording, size):
+                # One that is not later than its predecessor is never on display.
+                if last is None or shown.moment > last:
+                    last = shown.moment
+                    yield shown
+        except UserError as error:
+            if len(recordings) == 1:
+                raise
+            note(f"{error}; the picture before stays from {float(recording.begin):.2f} s on")
+    if last is None:
+        raise UserError(f"{os.fspath(path)}: in none of its {len(recordings)} recordings is a picture that can be read")
+
+
+def _of_recording(name: str, recording: Recording, size: Size | None) -> Iterator[Shown]:
+    with open_media(name, recording.window) as container:
+        stream = picture_stream(container)
+        if stream is None:
+            raise lacks(name, container, "picture")
+        if size is not None:
+            _decode_for(stream, size)
+        losses = Losses(name, stream)
+        aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+        step = 1 / Fraction(stream.average_rate or 25)
+        first: Fraction | None = None
+        for time, frame in timed_pictures(container, stream, recording.courses[stream.index], losses):
+            first = time if first is None else first
+            seconds = Fraction(frame.duration or 0) * (frame.time_base or 0) or step
+            yield Shown(recording.begin + time - first, frame, seconds, aspect)
+        if first is None:
+            raise losses.nothing()
+        losses.tell(first - recording.begin)
 
 
 def stream_picture(
@@ -66,58 +121,43 @@ def stream_picture(
     Raises:
         UserError: not a video, no picture in it, nothing of its picture can be decoded, or longer than the limit.
     """
-    name = os.fspath(path)
-    courses = timeline_of(path).courses
-    with open_media(path) as container:
-        stream = picture_stream(container)
-        if stream is None:
-            raise lacks(name, container, "picture")
-        _decode_for(stream, size)
-        losses = Losses(name, stream)
-        aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
-        crop = _Last(Cropper(size), aspect)
-        begin = Fraction(start) if isinstance(start, (int, Fraction)) else Fraction(start).limit_denominator(10**9)
-        # Frames whose picture is known wait here until the source is known to cover them to their end.
-        waiting: deque[np.ndarray] = deque()
-        yielded = 0
-        shown: av.VideoFrame | None = None
-        first = shown_time = length = Fraction(0)
-        step = 1 / Fraction(stream.average_rate or 25)
-        for moment, frame in _shown(timed_pictures(container, stream, courses[stream.index], losses)):
-            first = moment if shown is None else first
-            time = moment - first
-            if limit is not None and time > limit:
-                raise UserError(f"{name}: its picture lasts longer than the limit of {float(limit):g} s")
-            if shown is not None:
-                # While the newly decoded frame is not yet on display at the middle of ours, ours shows the old one.
-                decided = frames_before(time, begin) - yielded - len(waiting)
-                if decided > 0:
-                    waiting.extend([crop(shown)] * decided)
-                while waiting and begin + frame_start(yielded + 1) <= time:
-                    yielded += 1
-                    yield waiting.popleft()
-            length = Fraction(frame.duration or 0) * (frame.time_base or 0) or step
-            shown, shown_time = frame, time
-        if shown is None:
-            raise losses.nothing()
-        losses.tell(first)
-        total = whole_frames(shown_time + length + COVER_GRACE - begin)
-        last = crop(shown) if yielded + len(waiting) < total else None
-        for _ in range(yielded, total):
-            yield waiting.popleft() if waiting or last is None else last
+    crop = _Last(Cropper(size))
+    begin = Fraction(start) if isinstance(start, (int, Fraction)) else Fraction(start).limit_denominator(10**9)
+    # Frames whose picture is known wait here until the source is known to cover them to their end.
+    waiting: deque[np.ndarray] = deque()
+    yielded = 0
+    shown: Shown | None = None
+    for new in shown_pictures(path, size):
+        if limit is not None and new.moment > limit:
+            told = f"its picture lasts longer than the limit of {float(limit):g} s"
+            raise UserError(f"{os.fspath(path)}: {told}")
+        if shown is not None:
+            # While the newly decoded frame is not yet on display at the middle of ours, ours shows the old one.
+            decided = frames_before(new.moment, begin) - yielded - len(waiting)
+            if decided > 0:
+                waiting.extend([crop(shown)] * decided)
+            while waiting and begin + frame_start(yielded + 1) <= new.moment:
+                yielded += 1
+                yield waiting.popleft()
+        shown = new
+    assert shown is not None
+    total = whole_frames(shown.moment + shown.seconds + COVER_GRACE - begin)
+    last = crop(shown) if yielded + len(waiting) < total else None
+    for _ in range(yielded, total):
+        yield waiting.popleft() if waiting or last is None else last
 
 
 class _Last:
     """Crops frames; one that is the same as the last is not worked out again."""
 
-    def __init__(self, crop: Cropper, aspect: Fraction):
-        self._crop, self._aspect = crop, aspect
+    def __init__(self, crop: Cropper):
+        self._crop = crop
         self._frame: av.VideoFrame | None = None
         self._picture = np.zeros((0, 0, 3), np.uint8)
 
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        if frame is not self._frame:
-            self._frame, self._picture = frame, self._crop(frame, self._aspect)
+    def __call__(self, shown: Shown) -> np.ndarray:
+        if shown.frame is not self._frame:
+            self._frame, self._picture = shown.frame, self._crop(shown.frame, shown.aspect)
         return self._picture
 
 

@@ -21,7 +21,7 @@ from mvgen.media.container import MOST_PIXELS, open_media, picture_stream, sound
 from mvgen.media.decode import Losses, decoded, first_picture_time, presented
 from mvgen.media.kinds import READ
 from mvgen.media.orientation import Orientation, orientation_of
-from mvgen.media.timeline import Course, timeline_of
+from mvgen.media.timeline import Course, Recording
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class MediaInfo:
     channels: int
 
 
-def origin(path: str | os.PathLike[str]) -> Fraction:
-    """Where t = 0 lies on the file's timeline, in seconds: see the module's text."""
-    courses = timeline_of(path).courses
-    with open_media(path) as container:
+def origin(path: str | os.PathLike[str], recording: Recording) -> Fraction:
+    """Where a recording's t = 0 lies on its timeline, in seconds: see the module's text."""
+    courses = recording.courses
+    with open_media(path, recording.window) as container:
         picture, sound = picture_stream(container), sound_stream(container)
         if picture is not None:
             losses = Losses(os.fspath(path), picture)
@@ -72,7 +72,7 @@ def origin(path: str | os.PathLike[str]) -> Fraction:
 
 
 def probe(path: str | os.PathLike[str], max_pixels: int = MOST_PIXELS) -> MediaInfo:
-    """Reads a file's headers and its first frame.
+    """Reads a file's headers and its first frame; of recordings joined byte by byte, the first one's.
 
     Raises:
         UserError: no such file, not a file with picture or sound in it, or a picture of more than ``max_pixels``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from fractions import Fraction
 
 import av
@@ -18,7 +19,7 @@ from mvgen.media.downmix import DownMix
 from mvgen.media.notes import note
 from mvgen.media.placement import place_blocks
 from mvgen.media.probe import origin
-from mvgen.media.timeline import Course, timeline_of
+from mvgen.media.timeline import Course, Recording, recordings_of
 
 GRACE = Fraction(19, 1000)
 """Seconds, just under a token, that sound may lack at the end of a frame that it covers: encoders' blocks and what they
@@ -37,7 +38,8 @@ def native_sound(
 
     What the decoder adds for its own start and end (priming, padding) is trimmed as the container says; gaps, and what
     cannot be decoded, are silence; sound from before the picture starts is dropped. Where the channels cancel each
-    other in the mix, the loudest of them is taken alone, and a note says so.
+    other in the mix, the loudest of them is taken alone, and a note says so. Recordings that were joined byte by byte
+    follow each other, at the rate of the first.
 
     Args:
         limit: seconds; more is an error.
@@ -50,18 +52,61 @@ def native_sound(
         UserError: not a media file, no sound in it, sound that cannot be decoded at all, or longer than the limit.
     """
     name = os.fspath(path)
-    begin = origin(path)
-    with open_media(path) as container:
+    recordings = recordings_of(path)
+    rate, pieces, end = 0, [], 0
+    filmed = any(recording.has_picture for recording in recordings)
+    for recording in recordings:
+        try:
+            piece, own_rate = _of_recording(name, recording, side, limit)
+        except UserError as error:
+            if len(recordings) == 1 or isinstance(error, _TooLong):
+                raise
+            note(f"{error}; there is silence instead, from {float(recording.begin):.2f} s on")
+            continue
+        rate = rate or own_rate
+        # Behind the picture of those before; of sounds alone, behind the last sample.
+        begin = round(recording.begin * rate) if filmed else end
+        pieces.append((begin, resample(piece, own_rate, rate)))
+        end = max(end, begin + len(pieces[-1][1]))
+        if limit is not None and end > limit * rate:
+            raise _TooLong(name, end / rate, limit)
+    if not pieces:
+        raise UserError(f"{name}: in none of its {len(recordings)} recordings is a sound that can be read")
+    return joined(pieces, end), rate
+
+
+def joined(pieces: Sequence[tuple[int, np.ndarray]], length: int) -> np.ndarray:
+    """Pieces of sound, each at its sample, in one array of ``length`` samples; silence between them."""
+    if len(pieces) == 1 and pieces[0][0] == 0 and len(pieces[0][1]) == length:
+        return pieces[0][1]
+    sound = np.zeros(length, np.float32)
+    for start, piece in pieces:
+        first, last = max(0, start), min(length, start + len(piece))
+        if first < last:
+            sound[first:last] = piece[first - start : last - start]
+    return sound
+
+
+class _TooLong(UserError):
+    def __init__(self, name: str, seconds: float, limit: Seconds):
+        super().__init__(f"{name}: its sound lasts {seconds:.0f} s, over the limit of {float(limit):g} s")
+
+
+def _of_recording(name: str, recording: Recording, side: int | None, limit: Seconds | None) -> tuple[np.ndarray, int]:
+    """The sound of one recording; see :func:`native_sound`."""
+    begin = origin(name, recording)
+    with open_media(name, recording.window) as container:
         stream = sound_stream(container)
         if stream is None:
             raise lacks(name, container, "sound")
-        course = timeline_of(path).courses[stream.index]
+        course = recording.courses[stream.index]
         mix, losses = DownMix(side), Losses(name, stream)
         rate, blocks, starts = _blocks(container, stream, course, losses, mix, begin)
-        losses.tell(begin)
+        losses.tell(begin - recording.begin)
     if (loudest := mix.loudest_if_cancelled) is not None:
-        note(f"{name}: the channels of its sound cancel each other; channel {loudest + 1} is taken alone")
-        with open_media(path) as container:
+        why = "have no part in the mix" if mix.left_out else "cancel each other"
+        note(f"{name}: the channels of its sound {why}; channel {loudest + 1} is taken alone")
+        with open_media(name, recording.window) as container:
             stream = sound_stream(container)
             assert stream is not None
             alone, losses = DownMix(alone=loudest), Losses(name, stream)
@@ -74,13 +119,8 @@ def native_sound(
     if length <= 0:
         raise UserError(f"{name}: none of its sound lies within the time of its picture")
     if limit is not None and length > limit * rate:
-        raise UserError(f"{name}: its sound lasts {length / rate:.0f} s, over the limit of {float(limit):g} s")
-    sound = np.zeros(length, np.float32)
-    for start, block in zip(starts, blocks, strict=True):
-        first, last = max(0, start), min(length, start + len(block))
-        if first < last:
-            sound[first:last] = block[first - start : last - start]
-    return sound, rate
+        raise _TooLong(name, length / rate, limit)
+    return joined([(int(start), block) for start, block in zip(starts, blocks, strict=True)], length), rate
 
 
 def _blocks(

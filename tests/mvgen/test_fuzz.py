@@ -131,6 +131,7 @@ def outcomes(generator, commands) -> None:
     for name, words in commands:
         what, said, read, made = generator(words)
         told[what] += 1
+        print(f"number {sum(told.values())}, {name}: {what}; so far {dict(told)}, {len(faults)} at fault", flush=True)
         if what not in ("made", "refused"):
             faults.append((name, what, said))
         elif what == "refused" and (not said or "\n" in said or Path(words[words.index("--out") + 1]).exists()):

@@ -163,6 +163,22 @@ def test_video_lasts_as_long_as_the_music(workdir: Path, performance: Path, tmp_
     assert info.has_picture and info.has_sound and abs(info.duration - 1.0) < 0.03
 
 
+def test_a_score_is_played_and_filmed(workdir: Path, performance: Path, tmp_path: Path) -> None:
+    pretty_midi = pytest.importorskip("pretty_midi")
+    midi, part = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(0)
+    part.notes.append(pretty_midi.Note(100, 60, 0.2, 0.4))
+    midi.instruments.append(part)
+    midi.write(str(tmp_path / "song.mid"))
+    words = ["video", "--checkpoint", str(workdir), "--image", str(performance), "--audio", str(tmp_path / "song.mid")]
+    generate.main([*words, "--out", str(tmp_path / "film.mp4"), "--steps", "2"])
+    assert abs(probe(tmp_path / "film.mp4").duration - 1.4) < 0.06  # the note, and a second in which it rings out
+    sound = read_sound(tmp_path / "film.mp4", 32000)
+    assert np.abs(sound[: round(0.19 * 32000)]).max() < 0.02 < 0.1 < np.abs(sound).max()
+    with pytest.raises(UserError, match="cannot be read as MIDI"):
+        (tmp_path / "bad.mid").write_bytes(b"no score")
+        generate.main([*words[:-1], str(tmp_path / "bad.mid"), "--out", str(tmp_path / "x.mp4")])
+
+
 def test_a_split_is_performed_into_folders(workdir: Path, tmp_path: Path) -> None:
     records = write_records(tmp_path / "records", {"test": [12, 12, 25, 4]}, SPEC)
     generate.main(["records", "--checkpoint", str(workdir), "--records", str(records), "--out", str(tmp_path / "out")])

@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from mvgen.media.onsets import pick_onsets
+from mvgen.media.onsets import Picker, pick_onsets
 
-LORIS_PICKER: dict[str, float] = {"wait": 1, "delta": 0.2, "pre_avg": 3, "post_avg": 3, "pre_max": 3, "post_max": 3}
-D2M_PICKER: dict[str, float] = {"wait": 1, "delta": 0.2, "pre_avg": 1, "post_avg": 1, "pre_max": 1, "post_max": 1}
+LORIS_PICKER: Picker = {"wait": 1, "delta": 0.2, "pre_avg": 3, "post_avg": 3, "pre_max": 3, "post_max": 3}
+D2M_PICKER: Picker = {"wait": 1, "delta": 0.2, "pre_avg": 1, "post_avg": 1, "pre_max": 1, "post_max": 1}
 
 
-def beat_bits(strength: np.ndarray, seconds: int, picker: dict[str, float]) -> np.ndarray:
+def beat_bits(strength: np.ndarray, seconds: int, picker: Picker) -> np.ndarray:
     """One bit a second, set where an onset falls in it, bool ``[seconds]``."""
     bits = np.zeros(seconds, bool)
     onsets = pick_onsets(strength, **picker).astype(int)

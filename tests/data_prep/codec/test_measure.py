@@ -26,6 +26,7 @@ from data_prep.codec.measure import (
     tokens_in_notes,
 )
 from data_prep.codec.sound import TRAINING_SHARE, music_sound, recital_sound
+from data_prep.recital.score import INSTRUMENTS
 from mvgen.errors import UserError
 
 
@@ -156,7 +157,7 @@ def test_commands_train_and_measure(tmp_path, capsys):
     assert main(["codec-measure", "--codec", codec, "--clips", "2", "--json", str(tmp_path / "figures.json")]) == 0
     assert "| codebook |" in capsys.readouterr().out
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert set(figures["kinds"]) == {"keyboard", "strings", "drums"}
+    assert set(figures["kinds"]) == set(INSTRUMENTS)
     assert len(figures["codebooks"]["recital"]) == 4
     assert 0 <= figures["kinds"]["keyboard"]["onset_f"] <= 1
 

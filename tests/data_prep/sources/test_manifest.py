@@ -104,7 +104,7 @@ def table(separator, quote='"', head=("path", "split", "labels"), space="", end=
 @pytest.mark.parametrize("space", ["", " "])
 def test_tables_of_any_program(tmp_path, separator, end, head, space):
     text = table(separator, head=head, space=space, end=end)
-    for coding in ("utf-8", "utf-8-sig", "utf-16"):
+    for coding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"):
         (tmp_path / "m.csv").write_bytes(text.encode(coding))
         one, two = read_manifest(tmp_path / "m.csv")
         assert (one.path, one.split, one.labels) == (tmp_path / "films/a.mp4", "test", ("harp", "flute"))

@@ -17,9 +17,10 @@ MOMENTS = (1, 2, 3)
 
 def _joined(path: Path) -> None:
     """The first flash of each part of 2 s is at 1 s; the seam shows none."""
-    write_flashes(path.with_name("part.ts"), constant_times(25, 2))
-    path.write_bytes(path.with_name("part.ts").read_bytes() * 2)
-    path.with_name("part.ts").unlink()
+    part = path.with_name(f"part{path.suffix}")
+    write_flashes(part, constant_times(25, 2))
+    path.write_bytes(part.read_bytes() * 2)
+    part.unlink()
 
 
 def _from_plain(*arguments: object, ending: str = ".mkv", **options: object) -> Callable[[Path], None]:
@@ -62,6 +63,7 @@ def _mirrored(path: Path) -> None:
 
 MADE: dict[str, Callable[[Path], None]] = {
     "joined.ts": _joined,
+    "glued.mp4": _joined,
     "late.mkv": _from_plain("-c", "copy", "-output_ts_offset", 7200),
     "jitter.webm": _jittered,
     "mp2.ts": _from_plain("-c:v", "mpeg2video", "-c:a", "mp2"),
@@ -77,6 +79,6 @@ MADE: dict[str, Callable[[Path], None]] = {
         "-color_primaries", "bt2020", "-colorspace", "bt2020nc", "-tag:v", "hvc1",
     ),
 }  # fmt: skip
-MOMENTS_OF = {"joined.ts": (1, 3)}
-DAMAGED = {"joined.ts", "aac.mp4", "h264.mp4", "phase.mkv"}
+MOMENTS_OF = {"joined.ts": (1, 3), "glued.mp4": (1, 3)}
+DAMAGED = {"joined.ts", "glued.mp4", "aac.mp4", "h264.mp4", "phase.mkv"}
 """Of which a note is told."""

@@ -7,6 +7,8 @@ import pytest
 from mvgen.media import native_sound, read_sound
 from mvgen.media.downmix import gains_of
 from mvgen.media.notes import collected
+from tests.mvgen.media.ffmpeg import ffmpeg
+from tests.mvgen.media.flashes import constant_times, write_flashes
 
 RATE = 48_000
 
@@ -79,3 +81,11 @@ def test_layouts_by_name(layout):
     assert gains.shape == (av.AudioLayout(layout).nb_channels,) and gains.any()
     for side in (0, 1):
         assert gains_of(av.AudioLayout(layout), side).any()
+
+
+def test_sound_in_the_channel_of_low_effects_alone_is_heard(tmp_path):
+    write_flashes(tmp_path / "a.mkv", constant_times(25, 2), codec="pcm_s16le")
+    ffmpeg("-i", tmp_path / "a.mkv", "-vn", "-af", "pan=5.1|LFE=c0", "-c:a", "flac", tmp_path / "b.mka")
+    with collected() as notes:
+        assert np.abs(read_sound(tmp_path / "b.mka", 44_100)).max() > 0.7
+    assert any("channel 4 is taken alone" in line for line in notes)

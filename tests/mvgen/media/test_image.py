@@ -1,5 +1,7 @@
 """Still pictures of every usual kind come out as the same picture."""
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -137,3 +139,61 @@ def test_what_is_no_picture_is_named(tmp_path):
     }.items():
         with pytest.raises(UserError, match=said):
             read_image(tmp_path / name, (64, 64))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_heic_that_only_its_exif_turns(tmp_path, turn):
+    """Without boxes that turn it: as converters of JPEGs leave them."""
+    exif = Image.Exif()
+    exif[274] = turn
+    lying = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+             5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a), 7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+             8: lambda a: np.rot90(a, -1)}[turn]  # fmt: skip
+    Image.fromarray(np.ascontiguousarray(lying(quarters(96, 128)))).save(tmp_path / "a.heic", exif=exif, quality=95)
+    assert looks(read_image(tmp_path / "a.heic", (64, 64)))
+
+
+def profile(colorants):
+    """An ICC profile (version 2) of three colorants, XYZ under D50, whose curves are those of gamma 2.2."""
+
+    def fixed(values):
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 4) + b"odd\0" + bytes(79),
+        b"wtpt": b"XYZ " + bytes(4) + fixed((0.9642, 1.0, 0.8249)),
+        **{
+            name: b"XYZ " + bytes(4) + fixed(each)
+            for name, each in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants, strict=True)
+        },
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), b"curv" + bytes(4) + struct.pack(">IH", 1, round(2.2 * 256))),
+    }
+    table, data, at = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        content += bytes(-len(content) % 4)
+        table += name + struct.pack(">II", at + len(data), len(content))
+        data += content
+    head = struct.pack(">I4sI4s4s4s", at + len(data), bytes(4), 0x02100000, b"mntr", b"RGB ", b"XYZ ") + bytes(12)
+    head += b"acsp" + bytes(28) + fixed((0.9642, 1.0, 0.8249))
+    return head.ljust(128, b"\0") + table + data
+
+
+def test_colours_of_another_profile(tmp_path):
+    """Display P3, as phones have it: its red is more than sRGB's."""
+    p3 = profile([(0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841)])
+    Image.new("RGB", (32, 32), (184, 61, 47)).save(tmp_path / "a.png", icc_profile=p3)
+    np.testing.assert_allclose(read_image(tmp_path / "a.png", (8, 8))[4, 4], (200, 40, 40), atol=10)
+    Image.new("RGB", (32, 32), (184, 61, 47)).save(tmp_path / "b.png", icc_profile=b"no profile")
+    np.testing.assert_allclose(read_image(tmp_path / "b.png", (8, 8))[4, 4], (184, 61, 47))
+
+
+def test_a_grey_that_does_not_show(tmp_path):
+    deep = greys().astype(np.uint16) * 257
+    Image.fromarray(deep).save(tmp_path / "a.png", transparency=int(deep[0, 0]))
+    shown = quarters_of(read_image(tmp_path / "a.png", (64, 64)))[:, 0]
+    np.testing.assert_allclose(shown, (255, *GREYS[1:]), atol=1)
+
+
+def test_a_tiff_that_pillow_writes_and_does_not_read(tmp_path):
+    Image.fromarray(quarters(96, 96)).convert("YCbCr").save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif", (64, 64)).shape == (64, 64, 3)

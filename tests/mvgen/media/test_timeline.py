@@ -143,9 +143,9 @@ def test_what_is_missing_is_told(tmp_path):
         span(tmp_path / "cut.mkv")
     assert any("its header states 4.0" in line and "cut short" in line for line in notes)
     write_flashes(tmp_path / "a.flv", constant_times(25, 3))
-    (tmp_path / "two.flv").write_bytes((tmp_path / "a.flv").read_bytes() * 2)
+    (tmp_path / "more.flv").write_bytes((tmp_path / "a.flv").read_bytes() + bytes((tmp_path / "a.flv").stat().st_size))
     with collected() as notes:
-        assert float(span(tmp_path / "two.flv")) < 7
+        assert float(span(tmp_path / "more.flv")) < 4
     assert any("in its last 50% nothing was found" in line for line in notes)
     ffmpeg("-i", tmp_path / "a.mkv", "-vn", tmp_path / "a.wav")
     whole = (tmp_path / "a.wav").read_bytes()
@@ -164,3 +164,21 @@ def test_rates_of_the_picture_stay_exact_over_a_seam(tmp_path):
     (tmp_path / "a.ts").write_bytes((tmp_path / "part.ts").read_bytes() * 2)
     count = len(constant_times(rate, 3))
     assert len(read_picture(tmp_path / "a.ts", (16, 16))) == int((2 * count / rate + Fraction(1, 1000)) * 25)
+
+
+@pytest.mark.parametrize("apart", [5000, -1.2, 0.8], ids=["far ahead", "behind", "a little ahead"])
+@pytest.mark.parametrize("kind", [8, 9], ids=["sound", "picture"])
+def test_a_stray_stamp_moves_nothing(tmp_path, kind, apart):
+    path = tmp_path / "a.flv"
+    write_flashes(path, constant_times(25, 4))
+    data, at, number = bytearray(path.read_bytes()), 13, 0
+    while at < len(data):  # from tag to tag
+        size, stamp = int.from_bytes(data[at + 1 : at + 4]), int.from_bytes(data[at + 4 : at + 7])
+        number += data[at] == kind
+        if data[at] == kind and number == 60:
+            stray = stamp + round(1000 * apart)
+            data[at + 4 : at + 8] = (stray & 0xFFFFFF).to_bytes(3) + bytes([stray >> 24])
+        at += 11 + size + 4
+    path.write_bytes(data)
+    check(path, [1, 2, 3], 100)
+    check_span(path, 10)

@@ -9,7 +9,7 @@ import numpy as np
 
 PITCHES = (60, 62, 64, 65, 67)
 BOXES = [(pitch, 0.1 + 0.16 * k, 0.3, 0.1 + 0.16 * k + 0.14, 0.7) for k, pitch in enumerate(PITCHES)]
-CAMERA = [[0.0, 0.9, -0.05, 0.05, 0.05, 0.9, 0.0], [4.0, 0.9, 0.05, 0.02, -0.05, 0.9, 0.06]]
+CAMERA = [[0.0, 0.9, -0.05, 0.05, 0.05, 0.9, 0.0, 0.0, -0.1], [4.0, 0.9, 0.05, 0.02, -0.05, 0.9, 0.06, 0.03, -0.05]]
 FILM: dict[str, Any] = {"places": [list(box) for box in BOXES], "camera": CAMERA}
 SIDE = 64
 
@@ -29,11 +29,12 @@ def show(notes: np.ndarray, seconds: float = 4.0, seed: int = 0) -> np.ndarray:
     for frame in range(round(seconds * 25)):
         time = (frame + 0.5) / 25
         start, end = np.array(CAMERA[0][1:]), np.array(CAMERA[1][1:])
-        camera = (start + (end - start) * time / 4.0).reshape(2, 3)
+        camera = np.append(start + (end - start) * time / 4.0, 1.0).reshape(3, 3)
         picture = np.full((large, large, 3), 60, np.uint8)
         for pitch, x0, y0, x1, y1 in BOXES:
             lit = any(onset <= time < offset for onset, offset, played in notes if played == pitch)
-            corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]) @ camera[:, :2].T + camera[:, 2]
+            seen = np.array([(x0, y0, 1), (x1, y0, 1), (x1, y1, 1), (x0, y1, 1)]) @ camera.T
+            corners = seen[:, :2] / seen[:, 2:]
             cv2.fillConvexPoly(
                 picture, np.rint(corners * large).astype(np.int32), (240, 200, 90) if lit else (90, 90, 110)
             )

@@ -46,15 +46,15 @@ def test_reads_as_many_as_start_together():
 
 
 def test_camera_is_linear_between_knots():
-    film = {"places": [[60, 0, 0, 1, 1]], "camera": [[1, 1, 0, 0, 0, 1, 0], [3, 1, 0, 0.5, 0, 1, 0.1]]}
+    film = {"places": [[60, 0, 0, 1, 1]], "camera": [[1, 1, 0, 0, 0, 1, 0, 0, 0], [3, 1, 0, 0.5, 0, 1, 0.1, 0, 0.2]]}
     geometry = Geometry(film)
-    np.testing.assert_allclose(geometry.camera(2.0), [[1, 0, 0.25], [0, 1, 0.05]])
+    np.testing.assert_allclose(geometry.camera(2.0), [[1, 0, 0.25], [0, 1, 0.05], [0, 0.1, 1]])
     np.testing.assert_allclose(geometry.camera(0.0), geometry.camera(1.0))
 
 
 def test_neighbours_are_those_that_adjoin():
     boxes = [[1, 0.0, 0.0, 0.1, 0.1], [2, 0.1, 0.0, 0.2, 0.1], [3, 0.0, 0.1, 0.1, 0.2], [4, 0.5, 0.5, 0.6, 0.6]]
-    neighbours = Geometry({"places": boxes, "camera": [[0, 1, 0, 0, 0, 1, 0]]}).neighbours
+    neighbours = Geometry({"places": boxes, "camera": [[0, 1, 0, 0, 0, 1, 0, 0, 0]]}).neighbours
     assert neighbours[:, 0].tolist() == [-1, 1, -1, 2]  # left, right, above, below
     assert neighbours[:, 1].tolist() == [0, -1, -1, -1]
     assert neighbours[:, 3].tolist() == [-1, -1, -1, -1]
@@ -65,9 +65,9 @@ def test_neighbours_are_those_that_adjoin():
     [
         {},
         {"places": [], "camera": []},
-        {"places": [[60, 0, 0, 1]], "camera": [[0] * 7]},
-        {"places": [["x"] * 5], "camera": [[0] * 7]},
-        {"places": [[60, 0, 0, float("nan"), 1]], "camera": [[0] * 7]},
+        {"places": [[60, 0, 0, 1]], "camera": [[0] * 9]},
+        {"places": [["x"] * 5], "camera": [[0] * 9]},
+        {"places": [[60, 0, 0, float("nan"), 1]], "camera": [[0] * 9]},
     ],
 )
 def test_refuses_geometry_it_cannot_use(film):
