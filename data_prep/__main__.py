@@ -16,6 +16,7 @@ COMMANDS = {
     "download": ("data_prep.download.command", "fetch a data set, going on where it stopped"),
     "convert": ("data_prep.convert.command", "turn videos into records"),
     "inspect": ("data_prep.inspect.command", "check every record of a folder"),
+    "folds": ("data_prep.convert.folds", "deal records into folds, whole groups of clips left out at a time"),
     "bench": ("data_prep.convert.benchmark", "measure how fast videos are converted, stage by stage"),
     "codec-train": ("data_prep.codec.command", "train encodec_tiny"),
     "codec-measure": ("data_prep.codec.command", "measure what a codec keeps of the sound"),

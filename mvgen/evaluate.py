@@ -19,6 +19,7 @@ from mvgen.files import check_output, write_json
 
 try:
     from mvgen.evaluation.folders import PARTS, evaluate_folders
+    from mvgen.evaluation.metrics.readers import READERS, parse_readers
     from mvgen.evaluation.metrics.weighted import parse
     from mvgen.evaluation.report import write_evaluation
     from mvgen.evaluation.report.terminal import report_lines
@@ -48,6 +49,10 @@ def main() -> int:
         "--weights", nargs="+", default=[], metavar="NAME=FOLDER",
         help="trained networks in transformers' format for fad, fvd, kl; see docs/metrics.md",
     )  # fmt: skip
+    parser.add_argument(
+        "--readers", default="", metavar="A,B",
+        help=f"second readers of notes and instruments: {','.join(READERS)} (`make setup-weights`)",
+    )  # fmt: skip
     arguments = parser.parse_args()
     parts = tuple(part.strip() for part in arguments.parts.split(","))
     if unknown := sorted(set(parts) - set(PARTS)):
@@ -58,13 +63,18 @@ def main() -> int:
             check_output(option, file, inputs=[path for folder in folders for path in folder.glob("*")])
     seed_in_range("--seed", arguments.seed)
     if arguments.validate:
-        if arguments.reference or arguments.generated or arguments.report or arguments.weights:
+        if arguments.reference or arguments.generated or arguments.report or arguments.weights or arguments.readers:
             raise UserError("--validate DIR takes only --out and --seed beside it")
         return report_readers(arguments.validate, arguments.seed, arguments.out)
     if not arguments.reference or not arguments.generated:
         raise UserError("--reference DIR and --generated DIR are needed (or --validate DIR); see --help")
     scores = evaluate_folders(
-        arguments.reference, arguments.generated, arguments.seed, parts=parts, weights=parse(arguments.weights)
+        arguments.reference,
+        arguments.generated,
+        arguments.seed,
+        parts=parts,
+        weights=parse(arguments.weights),
+        readers=parse_readers(arguments.readers),
     )
     print("\n".join(report_lines(scores)))
     if arguments.out:

@@ -18,9 +18,9 @@ from mvgen.files import make_folder
 from mvgen.inference.from_files import film_of_music, music_for_video
 from mvgen.inference.options import (
     Prompt,
+    add_features,
     add_filming,
     add_sampling,
-    add_semantic,
     add_text,
     filming_of,
     sampling_of,
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stream", action="store_true", help="write the sound as it is made, into a .wav or, with --out -, to stdout"
     )
     add_text(music)
-    add_semantic(music)
+    add_features(music)
     video = directions.add_parser("video", help="an image and music in, the filmed performance out")
     video.add_argument(
         "--image", required=True, metavar="FILE", help="the first frame: an image, or a video to take it from"
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
         music_for_video(
             given.checkpoint, given.video, given.out, sampling_of(given), seed=given.seed,
             text=Prompt(given.text, given.text_encoder, given.text_file), beginning=given.prompt_audio,
-            stream=given.stream, encoder=given.semantic,
+            stream=given.stream, encoder=given.semantic, landmarks=given.landmarks,
         )  # fmt: skip
     elif given.direction == "video":
         film_of_music(given.checkpoint, given.image, given.audio, given.out, filming_of(given), seed=given.seed,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mvgen.errors import in_range, run_command
 from mvgen.files import check_output, write_json
-from mvgen.inference.options import add_semantic
+from mvgen.inference.options import add_features
 from mvgen.inference.retrieval import retrieve
 
 
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     query = words.add_mutually_exclusive_group(required=True)
     query.add_argument("--video", metavar="FILE", help="a performance whose music is sought; its sound is not heard")
     query.add_argument("--audio", metavar="FILE", help="music whose video is sought: a sound, or a video with sound")
-    add_semantic(words)
+    add_features(words)
     words.add_argument("--top", type=int, default=5, metavar="N", help="so many of the best (%(default)s)")
     words.add_argument("--json", metavar="FILE", help="also write the answer there")
     words.add_argument("--index", metavar="DIR", help="where indexes are kept (RECORDS.index, beside the records)")
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         check_output("--json", out, inputs=[arguments.video or arguments.audio])
     answer = retrieve(
         arguments.checkpoint, arguments.records, video=arguments.video or "", audio=arguments.audio or "",
-        top=arguments.top, index=arguments.index or "", encoder=arguments.semantic,
+        top=arguments.top, index=arguments.index or "", encoder=arguments.semantic, landmarks=arguments.landmarks,
     )  # fmt: skip
     print(f"{'':4s}{'score':>6s}  {'belongs':>7s}  {'from':>8s}  {'to':>8s}  clip")
     for rank, one in enumerate(answer.found, 1):

@@ -1,11 +1,13 @@
 """Estimates how many milliseconds late the sound of a video is against its picture, and how sure that is.
 
     python -m mvgen.sync --checkpoint DIR --video FILE [--reach 1.0] [--json FILE]
-    python -m mvgen.sync --checkpoint DIR --prove CLIPS [--shifts N] [--seed S]
+    python -m mvgen.sync [--checkpoint DIR] --prove CLIPS [--labels FILE.csv] [--shifts N] [--seed S]
 
 A positive figure says that the sound comes LATE: it is to be moved that much earlier to fit. A negative one says that
 it comes early. `--prove` moves the sound of every video in a folder by known random amounts, whole frames or not, and
-says how well they are found, beside chance; and how sure it is of another video's sound, which fits nowhere.
+says how well they are found, beside chance; and how sure it is of another video's sound, which fits nowhere. Beside
+the model, by family of instruments, stand two plain ways that learn nothing: onset strength against the mean optical
+flow, and against the speed of hands (where `make setup-weights` has been run). Without `--checkpoint` these alone.
 
 The picture is compared with the sound at every distance in time up to `--reach`, in steps of 10 ms: the sound is
 given to the codec four times, each time begun a quarter of a frame later. Every stretch of half a window votes.
@@ -17,11 +19,13 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from mvgen.data.groups import read_groups
 from mvgen.errors import UserError, in_range, run_command, seed_in_range
+from mvgen.evaluation.plain_sync import PlainWays, prove_plainly, shares, shares_told
 from mvgen.evaluation.synchronisation import prove, told
 from mvgen.files import check_output, write_json
-from mvgen.inference.options import add_semantic
-from mvgen.inference.synchronisation import STEP_SECONDS, Synchroniser
+from mvgen.inference.options import add_features
+from mvgen.inference.synchronisation import STEP_SECONDS, Synchroniser, shifts_of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,13 +33,16 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(
         prog="python -m mvgen.sync", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument("--checkpoint", required=True, metavar="DIR", help="a training folder or one of its steps")
+    words.add_argument("--checkpoint", metavar="DIR", help="a training folder or one of its steps")
     given = words.add_mutually_exclusive_group(required=True)
     given.add_argument("--video", metavar="FILE", help="a video with sound")
     given.add_argument("--prove", metavar="CLIPS", help="a folder of videos whose sound is known to fit")
     words.add_argument("--reach", type=float, default=1.0, metavar="S", help="look so far either way (%(default)s s)")
     words.add_argument("--seconds", type=float, default=60.0, metavar="S", help="look at so much (%(default)s s)")
-    add_semantic(words)
+    add_features(words)
+    words.add_argument(
+        "--labels", metavar="FILE.csv", help="with --prove: table of clip, group, labels (docs/real.md), to tell by"
+    )
     words.add_argument("--shifts", type=int, default=2, metavar="N", help="with --prove: for each video (%(default)s)")
     words.add_argument("--seed", type=int, default=0, help="with --prove: of the amounts (%(default)s)")
     words.add_argument("--json", metavar="FILE", help="also write the answer there")
@@ -53,13 +60,17 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(arguments.json) if arguments.json else None
     if out:
         check_output("--json", out, inputs=[arguments.video or "", *Path(arguments.prove or ".").glob("*")])
-    synchroniser = Synchroniser(arguments.checkpoint, arguments.reach, arguments.seconds, arguments.semantic)
+    if arguments.labels and not arguments.prove:
+        raise UserError("--labels goes with --prove")
+    if not arguments.checkpoint:
+        if not arguments.prove:
+            raise UserError("--video needs --checkpoint DIR, a training folder or one of its steps")
+        return _prove(None, arguments, out)
+    synchroniser = Synchroniser(
+        arguments.checkpoint, arguments.reach, arguments.seconds, arguments.semantic, arguments.landmarks
+    )
     if arguments.prove:
-        proof = prove(synchroniser, Path(arguments.prove), arguments.shifts, arguments.seed)
-        print("\n".join(told(proof)))
-        if out:
-            write_json(out, proof)
-        return 0
+        return _prove(synchroniser, arguments, out)
     found = synchroniser(arguments.video)
     side = "late" if found.milliseconds >= 0 else "early"
     print(f"the sound is {abs(found.milliseconds):.0f} ms {side} ({found.milliseconds:+.0f} ms), confidence "
@@ -67,6 +78,25 @@ def main(argv: list[str] | None = None) -> int:
           f"together with probability {found.belongs:.2f}")  # fmt: skip
     if out:
         write_json(out, {"video": arguments.video, **asdict(found)})
+    return 0
+
+
+def _prove(synchroniser: Synchroniser | None, given: argparse.Namespace, out: Path | None) -> int:
+    table = read_groups(given.labels) if given.labels else {}
+    ways = PlainWays(given.landmarks, given.seconds)
+    folder, proof, names = Path(given.prove), {}, ways.names
+    if synchroniser is not None:
+        proof = prove(synchroniser, folder, given.shifts, given.seed)
+        print("\n".join(told(proof)))
+    reach = float(shifts_of(given.reach)[-1])
+    cases = prove_plainly(ways, folder, given.shifts, given.seed, reach)
+    if proof:
+        names = ("model", *names)
+        cases = [{**case, "model": told["milliseconds"]} for case, told in zip(cases, proof["each"], strict=True)]
+    found = shares(cases, names, table, given.seed)
+    print("\n".join(shares_told(found, names)))
+    if out:
+        write_json(out, {**proof, "by_family": found, "plain": cases})
     return 0
 
 

@@ -15,7 +15,10 @@ def get_config() -> ConfigDict:
     config.frame_size = (64, 64)  # (height, width) of the pixels in records, centre-cropped to this aspect
     config.flow_size = (16, 16)  # (height, width) of the optical flow in records
     config.flow_method = "dis"  # dis, farneback, raft (needs torchvision) or raft:FILE (its weights)
-    config.semantic = "none"  # embeddings of the frames: clip, siglip2, dinov2, dinov3, a folder or hub name; or none
+    config.semantic = "none"  # embeddings of the frames: efficientnet_lite0 (offline, of extra `vision`), clip,
+    # siglip2, dinov2, dinov3, a folder or hub name; or none
+    config.landmarks = "none"  # where hands are: mediapipe (extra `vision`), mediapipe:FILE.whl; or none
+    config.estimate_notes = "none"  # of clips without: basic_pitch or swift_f0 (extra `hearing`); the manifest says so
     config.autoencoder = "none"  # latents for pixels: taesd, taesd3, taef1, sd_vae, a folder or hub name; or none
     config.clips_together = 0  # clips whose sounds and frames share the networks' batches; 0: 16 on a GPU, else 1
     config.single_parts = False  # of URMP: a clip for each player, with that player's sound and notes alone

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from data_prep.convert.join import join
 from data_prep.convert.standardise import standardise
-from data_prep.extract import latents, semantic
+from data_prep.extract import landmarks, latents, notes, semantic
 from data_prep.extract.cache import Cache, disk_error
 from data_prep.extract.flow import flow_hash
 from data_prep.extract.frames import PictureExtractor
@@ -72,8 +72,11 @@ class Settings:
     flow_sha256: str
     semantic: str
     semantic_sha256: str
+    landmarks: str
+    landmarks_sha256: str
     autoencoder: str
     autoencoder_sha256: str
+    estimate_notes: str
     segment_frames: int
     keep_standardised: bool
     standard_height: int
@@ -109,8 +112,11 @@ class Settings:
             flow_sha256=flow_hash(config.flow_method),
             semantic=config.semantic,
             semantic_sha256=semantic.encoder_hash(config.semantic),
+            landmarks=config.landmarks,
+            landmarks_sha256=landmarks.landmarks_hash(config.landmarks),
             autoencoder=config.autoencoder,
             autoencoder_sha256=latents.autoencoder_hash(config.autoencoder),
+            estimate_notes=notes.check_reader(config.estimate_notes),
             segment_frames=segment_frames,
             keep_standardised=config.keep_standardised,
             standard_height=config.standard_height,
@@ -134,9 +140,15 @@ class ClipProcessor:
         self.tokens = TokenExtractor(settings.codec)
         self.picture = PictureExtractor(settings.frame_size, settings.flow_size, settings.flow_method)
         self.semantic: semantic.SemanticExtractor | None = None
+        self.landmarks: landmarks.LandmarkExtractor | None = None
         self.latents: latents.LatentExtractor | None = None
+        self.notes: notes.NoteExtractor | None = None
+        if settings.estimate_notes != notes.NONE:
+            self.notes = notes.NoteExtractor(settings.estimate_notes)
         if settings.semantic != semantic.NONE:
             self.semantic = semantic.SemanticExtractor(settings.semantic, settings.frame_size)
+        if settings.landmarks != landmarks.NONE:
+            self.landmarks = landmarks.LandmarkExtractor(settings.landmarks, settings.frame_size)
         if settings.autoencoder != latents.NONE:
             self.latents = latents.LatentExtractor(settings.autoencoder, settings.frame_size)
 
@@ -151,6 +163,7 @@ class ClipProcessor:
             semantic_dim=self.semantic.dim if self.semantic else 0,
             latent_shape=self.latents.shape if self.latents else None,
             codec=self.settings.codec,
+            landmarks=self.landmarks.names if self.landmarks else (),
         )
 
     # --- costly, once a clip --------------------------------------------------------------------------------------
@@ -239,8 +252,14 @@ class ClipProcessor:
         self._check_length(covered)  # tokens in the cache may have been made under another limit
         if self.semantic:
             self.semantic.extract(clip.path, content, self.cache)
+        if self.landmarks:
+            self.landmarks.extract(clip.path, content, self.cache)
         if self.latents:
             self.latents.extract(frames, content, self.cache)
+        noted = {}
+        if self.notes and not clip.notes:
+            self.notes.extract(clip.path, content, self.cache)
+            noted = {"notes_estimated_by": settings.estimate_notes}
         if settings.keep_standardised:
             place = self._standard_place(content, covered)
             if not place.exists():
@@ -253,6 +272,7 @@ class ClipProcessor:
             "frames": covered,
             "seconds": float(frame_start(covered)),
             "records": len(segments_of(covered, settings.segment_frames)),
+            **noted,
         }
 
     def _span(self, path: Path, content: str) -> Fraction:
@@ -339,6 +359,8 @@ class ClipProcessor:
     def record(self, clip: Clip, outcome: dict[str, Any], number: int) -> Record:
         """Record ``number`` of a processed clip. What the cache has lost meanwhile is made again."""
         clip = self._joined(clip)
+        if self.notes and not clip.notes:
+            clip = dataclasses.replace(clip, notes=self.notes.extract(clip.path, outcome["sha256"], self.cache))
         frames, flow = self.picture.extract(clip.path, outcome["sha256"], self.cache)
         tokens = self._tokens(clip.path, outcome["sha256"], len(frames))
         first, end = segments_of(outcome["frames"], self.settings.segment_frames)[number]
@@ -358,6 +380,9 @@ class ClipProcessor:
         if self.semantic:
             embeddings = self.semantic.extract(clip.path, outcome["sha256"], self.cache)
             record["semantic"] = np.array(embeddings[first:end])
+        if self.landmarks:
+            points = self.landmarks.extract(clip.path, outcome["sha256"], self.cache)
+            record["landmarks"] = np.array(points[first:end])
         if self.latents:
             record["latents"] = np.array(self.latents.extract(frames, outcome["sha256"], self.cache)[first:end])
         else:

@@ -155,5 +155,6 @@ def result_line(clip: Clip, outcome: Mapping[str, Any], split: str | None) -> di
         "seconds": outcome.get("seconds", 0.0),
         "sha256": outcome.get("sha256", ""),
         "notes": [list(note) for note in clip.notes],
+        **({"notes_estimated_by": by} if (by := outcome.get("notes_estimated_by")) else {}),
         **{key: value for key, value in clip.extra.items() if key not in ("records", "seconds", "sha256")},
     }

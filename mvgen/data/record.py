@@ -80,6 +80,16 @@ class RecordSpec:
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**fields)
 
+    def serves(self, wanted: RecordSpec, landmarks: bool) -> bool:
+        """Whether records of this spec can be given to a model that was trained on others.
+
+        Args:
+            wanted: what the model was trained on.
+            landmarks: whether it sees landmarks; else it does not matter which there are.
+        """
+        mine = self if landmarks else dataclasses.replace(self, landmarks=wanted.landmarks)
+        return mine == wanted
+
     def features(self) -> dict[str, tuple[tuple[int | None, ...], np.dtype]]:
         """Shape (None where the length varies) and dtype of every array feature; text features are not listed."""
         features: dict[str, tuple[tuple[int | None, ...], np.dtype]] = {

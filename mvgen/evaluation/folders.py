@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from mvgen.errors import UserError
 from mvgen.evaluation.metrics.beats import loris_set
 from mvgen.evaluation.metrics.clips import Clip, Heard, Seen
 from mvgen.evaluation.metrics.motion import mean_flow
+from mvgen.evaluation.metrics.readers import load_readers, score_readers
 from mvgen.evaluation.metrics.scores import score_picture, score_sound, score_sync
 from mvgen.evaluation.metrics.table import ScoreTable
 from mvgen.evaluation.metrics.weighted import judges, score_weighted
@@ -67,6 +68,7 @@ def evaluate_folders(
     progress: bool = True,
     parts: Collection[str] = PARTS,
     weights: Mapping[str, str] | None = None,
+    readers: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Scores a folder of generated videos against a folder of reference videos.
 
@@ -78,6 +80,7 @@ def evaluate_folders(
         progress: whether to show a progress bar on stderr.
         weights: folders of trained networks by score (:mod:`mvgen.evaluation.metrics.weighted`); what is not named is
             not run.
+        readers: further readers of notes and instruments (:mod:`mvgen.evaluation.metrics.readers`).
         parts: which of :data:`PARTS` to score. Of what a direction leaves the original's own, scores tell nothing.
 
     Returns:
@@ -98,7 +101,7 @@ def evaluate_folders(
             f"{next(iter(originals))!r}); give the generated videos the names of their originals"
         )
     known = read_manifest(Path(reference) / MANIFEST)
-    loaded = judges(weights or {})
+    loaded, second = judges(weights or {}), load_readers(readers)
     cache = {} if cache is None else cache
     look = "picture" in parts or "sync" in parts
     clips: list[Clip] = []
@@ -133,6 +136,8 @@ def evaluate_folders(
     seen = [(a.seen, b.seen) for a, b in pairs if a.seen and b.seen]
     judged, weighted = score_weighted(clips, heard, seen, weights or {}, loaded, seed)
     table = table.merge(judged)
+    again, read = score_readers(clips, heard, seen, second, seed)
+    table = table.merge(again)
     lengths = [min(_seconds(original), _seconds(product)) for original, product in pairs]
     return {
         "reference": os.fspath(reference),
@@ -150,6 +155,7 @@ def evaluate_folders(
         "summary": table.summary(seed),
         "loris": loris(table),
         "weighted": weighted,
+        "readers": read,
         "per_clip": table.per_clip(),
     }
 

@@ -46,7 +46,7 @@ def perform_split(
     model, config, spec = load_model(checkpoint)
     codec = load_codec(spec)
     source = RecordSource(records, split)
-    if source.spec != spec:
+    if not source.spec.serves(spec, model.config.sees_landmarks):
         raise UserError(f"{records} holds {source.spec}, the model was trained on {spec}")
     sounds = Path(originals) if originals else None
     if sounds and not sounds.is_dir():

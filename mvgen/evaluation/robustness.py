@@ -204,7 +204,7 @@ class Robustness:
     def source(self, folder: str, split: str) -> RecordSource:
         """Records of a folder. Raises ``UserError`` where the model was not trained on such."""
         source = RecordSource(folder, split)
-        if source.spec != self.spec:
+        if not source.spec.serves(self.spec, self.model.config.sees_landmarks):
             raise UserError(f"{folder} holds {source.spec}, the model was trained on {self.spec}")
         return source
 

@@ -51,6 +51,7 @@ def music_for_video(
     beginning: str | None = None,
     stream: bool = False,
     encoder: str = "",
+    landmarks: str = "",
 ) -> None:
     """Plays the music of a silent video file.
 
@@ -63,7 +64,7 @@ def music_for_video(
         text: words beside the video, for a model that reads text.
         beginning: a sound or video file whose sound is the music's beginning.
         stream: write the sound as it is made.
-        encoder: see :class:`mvgen.inference.inputs.FilmReader`.
+        encoder, landmarks: see :class:`mvgen.inference.inputs.FilmReader`.
 
     Raises:
         UserError: something the user can mend; where it can be told, before any work.
@@ -74,7 +75,7 @@ def music_for_video(
     codec = load_codec(spec)
     words = text.embedded(model) if text else None
     window = window_frames(config.data.window_seconds)
-    film = FilmReader(checkpoint, model.config, encoder).read(video)
+    film = FilmReader(checkpoint, model.config, encoder, landmarks).read(video)
     seen = {name: values[None] for name, values in film.items()}
     prompt = read_tokens(beginning, codec) if beginning else None
     frames = seen["frames"].shape[1]

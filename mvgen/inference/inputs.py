@@ -14,7 +14,9 @@ from mvgen.errors import UserError
 from mvgen.interop.autoencoder_files import NONE as NO_AUTOENCODER
 from mvgen.interop.autoencoder_files import autoencoder_hash
 from mvgen.interop.encodec import load_encodec
+from mvgen.interop.hands import MEDIAPIPE
 from mvgen.interop.image_autoencoder import ImageAutoencoder, load_autoencoder
+from mvgen.interop.landmarks import LandmarkReader, landmarks_hash
 from mvgen.interop.vision import NONE, SemanticEncoder, encoder_hash
 from mvgen.media import (
     check_span,
@@ -43,12 +45,13 @@ class FilmReader:
         checkpoint: a training folder or one of its steps: it knows how its records were made.
         config: the model's.
         encoder: where the encoder of semantic embeddings lies; by default where it lay for the records.
+        landmarks: the same of what finds landmarks.
 
     Raises:
         UserError: the records' flow or embeddings cannot be made here.
     """
 
-    def __init__(self, checkpoint: str, config: MVGenConfig, encoder: str = ""):
+    def __init__(self, checkpoint: str, config: MVGenConfig, encoder: str = "", landmarks: str = ""):
         _, records = read_description(find(checkpoint)[0])
         made: dict[str, Any] = records.get("made_by", {}).get("settings", {})
         self._config, self._spec = config, RecordSpec.from_json(records["spec"])
@@ -61,9 +64,8 @@ class FilmReader:
             raise UserError(
                 f"this model sees flow by {self._method!r}, which only `data_prep convert` makes; use records"
             )
-        if config.sees_landmarks:
-            raise UserError("this model sees landmarks, which its records alone hold; use records")
         self._encoder = self._semantic_encoder(made, encoder) if config.sees_semantic else None
+        self._landmarks = self._landmark_reader(made, landmarks) if config.sees_landmarks else None
 
     def _semantic_encoder(self, made: dict[str, Any], encoder: str) -> SemanticEncoder:
         named = encoder or made.get("semantic", NONE)
@@ -83,9 +85,28 @@ class FilmReader:
             )
         return SemanticEncoder(named, self._size)
 
+    def _landmark_reader(self, made: dict[str, Any], landmarks: str) -> LandmarkReader:
+        named = landmarks or made.get("landmarks", NONE)
+        if named == NONE:
+            raise UserError("this model sees landmarks that were not found in films, but known; use its records")
+        try:
+            found = landmarks_hash(named)
+        except UserError as error:
+            raise UserError(f"this model sees landmarks, and {error} (--landmarks {MEDIAPIPE}:FILE.whl)") from None
+        wanted = made.get("landmarks_sha256")
+        if wanted and found != wanted:
+            raise UserError(
+                f"what finds landmarks, {named}, has other weights ({found[:12]}) than what made the records "
+                f"({wanted[:12]}); name that one, --landmarks {MEDIAPIPE}:FILE.whl"
+            )
+        reader = LandmarkReader(named, self._size)
+        if reader.names != self._spec.landmarks:
+            raise UserError("this model sees other landmarks than can be found in films; use its records")
+        return reader
+
     def read(self, path: str) -> dict[str, np.ndarray]:
         """``frames`` uint8 ``[T, height, width, 3]``, and as the model sees them ``flow`` float16 ``[T, h, w, 2]`` and
-        ``semantic`` float16 ``[T, D]``.
+        ``semantic`` float16 ``[T, D]`` and ``landmarks`` float16 ``[T, points, 3]``.
 
         Raises:
             UserError: the file has no picture, is too long, or cannot be read.
@@ -99,6 +120,8 @@ class FilmReader:
             film["flow"] = flow
         if self._encoder is not None:
             film["semantic"] = self._encoder.of_file(Path(path))
+        if self._landmarks is not None:
+            film["landmarks"] = self._landmarks.of_file(Path(path))
         return film
 
 

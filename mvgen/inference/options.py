@@ -113,9 +113,13 @@ def filming_of(arguments: argparse.Namespace) -> Filming:
     return Filming(arguments.steps, arguments.sound_guidance, arguments.image_guidance, arguments.sampler)
 
 
-def add_semantic(parser: argparse._ActionsContainer) -> None:
-    """The option for models that see semantic embeddings."""
+def add_features(parser: argparse._ActionsContainer) -> None:
+    """The options for models that see semantic embeddings or landmarks."""
     parser.add_argument(
         "--semantic", metavar="DIR", default="",
         help="encoder of semantic embeddings, for a model that sees them (default: as its records say)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--landmarks", metavar="mediapipe:FILE", default="",
+        help="what finds landmarks, for a model that sees them (default: as its records say)",
     )  # fmt: skip

@@ -189,7 +189,15 @@ class Answer:
 
 
 def retrieve(
-    checkpoint: str, records: str, *, video: str = "", audio: str = "", top: int = 5, index: str = "", encoder: str = ""
+    checkpoint: str,
+    records: str,
+    *,
+    video: str = "",
+    audio: str = "",
+    top: int = 5,
+    index: str = "",
+    encoder: str = "",
+    landmarks: str = "",
 ) -> Answer:
     """The records that fit a file best.
 
@@ -199,7 +207,7 @@ def retrieve(
         video, audio: the file; one of the two.
         top: how many.
         index: where indexes are kept; by default beside the records.
-        encoder: see :class:`mvgen.inference.inputs.FilmReader`.
+        encoder, landmarks: see :class:`mvgen.inference.inputs.FilmReader`.
 
     Raises:
         UserError: what is asked cannot be read, is too short, or fits another model.
@@ -210,7 +218,7 @@ def retrieve(
     space = Space(model, window)
     # Before the index, which takes long: a query that cannot be read is told at once.
     if video:
-        film = FilmReader(checkpoint, model.config, encoder).read(video)
+        film = FilmReader(checkpoint, model.config, encoder, landmarks).read(video)
         check_length(video, len(film["frames"]), window)
         query = space.of_video(film)
     else:

@@ -145,16 +145,16 @@ class Synchroniser:
         checkpoint: a training folder or one of its steps.
         reach: the largest offset that is looked for either way, in seconds.
         seconds: so much of a video is looked at.
-        encoder: see :class:`mvgen.inference.inputs.FilmReader`.
+        encoder, landmarks: see :class:`mvgen.inference.inputs.FilmReader`.
 
     Raises:
         UserError: it is none, or so little cannot be looked at.
     """
 
-    def __init__(self, checkpoint: str, reach: float, seconds: float = 60.0, encoder: str = ""):
+    def __init__(self, checkpoint: str, reach: float, seconds: float = 60.0, encoder: str = "", landmarks: str = ""):
         self.model, config, self.spec = load_model(checkpoint)
         self.codec = load_codec(self.spec)
-        self.films = FilmReader(checkpoint, self.model.config, encoder)
+        self.films = FilmReader(checkpoint, self.model.config, encoder, landmarks)
         self.space = Space(self.model, window_frames(config.data.window_seconds))
         self.shifts, self.most = shifts_of(reach), clock.whole_frames(seconds)
         if self.most < self.space.window:

@@ -1,7 +1,8 @@
-"""Semantic embeddings of frames: CLIP, SigLIP, SigLIP 2, DINOv2, DINOv3, through transformers.
+"""Semantic embeddings of frames: CLIP, SigLIP, SigLIP 2, DINOv2, DINOv3, through transformers; EfficientNet-Lite0.
 
 One embedding a frame: of CLIP the projected one (Radford et al. 2021), of SigLIP that of its pooling head (Zhai et al.
-2023; Tschannen et al. 2025), of DINO the class token after the last norm (Oquab et al. 2023; Simeoni et al. 2025).
+2023; Tschannen et al. 2025), of DINO the class token after the last norm (Oquab et al. 2023; Simeoni et al. 2025), of
+EfficientNet the mean of its last features (:mod:`mvgen.interop.efficientnet`).
 
 Pictures are scaled and normalised here, not by transformers' image processors: those of SigLIP 2 and DINOv3 need
 torchvision, which does not load beside every PyTorch.
@@ -20,6 +21,7 @@ import cv2
 import numpy as np
 
 from mvgen.errors import UserError
+from mvgen.interop import efficientnet
 from mvgen.interop.weights import find_file, joint_hash, model_file, ready
 from mvgen.media.picture import stream_picture
 
@@ -62,11 +64,13 @@ def encoder_hash(name: str) -> str:
     """
     if name == NONE:
         return ""
+    if efficientnet.side_of(name):
+        return joint_hash([efficientnet.weights_file()])
     return joint_hash([_file(name, "model.safetensors")])
 
 
 def _file(name: str, file: str) -> Path:
-    return model_file("semantic encoder", name, PRESETS.get(name, name), file, (NONE, *PRESETS))
+    return model_file("semantic encoder", name, PRESETS.get(name, name), file, (NONE, efficientnet.NAME, *PRESETS))
 
 
 class SemanticEncoder:
@@ -87,6 +91,8 @@ class SemanticEncoder:
 
     @cached_property
     def _config(self) -> dict[str, Any]:
+        if self._offline_side:
+            return {"model_type": efficientnet.NAME}
         config = json.loads(_file(self.encoder, "config.json").read_text())
         if config.get("model_type") not in CLASSES:
             raise UserError(
@@ -95,8 +101,14 @@ class SemanticEncoder:
         return config
 
     @cached_property
+    def _offline_side(self) -> int | None:
+        return efficientnet.side_of(self.encoder)
+
+    @cached_property
     def processing(self) -> dict[str, Any]:
         """How the encoder wants its pictures, as its folder says; empty where it does not."""
+        if self._offline_side:
+            return {"image_mean": efficientnet.MEAN, "image_std": efficientnet.DEVIATION, "side": self._offline_side}
         try:
             path = find_file(PRESETS.get(self.encoder, self.encoder), "preprocessor_config.json")
         except (OSError, ValueError):
@@ -105,6 +117,8 @@ class SemanticEncoder:
 
     @cached_property
     def _model(self) -> Any:
+        if self._offline_side:
+            return ready(efficientnet.load(), self._device)
         import torch
         import transformers
         from transformers.utils import logging
@@ -122,7 +136,9 @@ class SemanticEncoder:
 
     @property
     def _family(self) -> str:
-        return next(family for family in ("siglip", "clip", "dino") if family in self._config["model_type"])
+        return next(
+            family for family in ("siglip", "clip", "dino", efficientnet.NAME) if family in self._config["model_type"]
+        )
 
     @property
     def _flexible(self) -> bool:
@@ -132,6 +148,8 @@ class SemanticEncoder:
     @cached_property
     def size(self) -> int:
         """Side of the square pictures that the encoder is given."""
+        if self._offline_side:
+            return self._offline_side
         config = self._model.config
         if self._flexible:
             return int(config.num_patches**0.5) * int(config.patch_size)
@@ -160,15 +178,18 @@ class SemanticEncoder:
         import torch
 
         model = self._model
-        usual = MEANS[self._family]
+        usual = MEANS.get(self._family, MEANS["dino"])
         asked = (self.processing.get("image_mean") or usual[0], self.processing.get("image_std") or usual[1])
-        device = model.device
+        device = next(model.parameters()).device
         mean, deviation = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in asked)
         found = []
         for first in range(0, len(pictures), BATCH):
             batch = torch.from_numpy(pictures[first : first + BATCH]).to(device)
             batch = (batch.permute(0, 3, 1, 2).float() / 255 - mean) / deviation
             with torch.inference_mode():
+                if self._offline_side:
+                    found.append(model.extract_features(batch).mean((2, 3)).cpu().numpy())
+                    continue
                 if self._flexible:
                     output = model(**_patches(batch, int(model.config.patch_size)))
                 else:

@@ -24,17 +24,40 @@ def derangement(groups: Sequence[str], seed: int) -> np.ndarray:
 
 
 def bootstrap_interval(
-    values: np.ndarray, seed: int = 0, repeats: int = 1000, confidence: float = 0.95
+    values: np.ndarray,
+    seed: int = 0,
+    repeats: int = 1000,
+    confidence: float = 0.95,
+    groups: Sequence[str] | None = None,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of ``values`` over clips; NaN values are left out.
 
     Efron, "Bootstrap methods: another look at the jackknife", 1979. NaN bounds if nothing is left.
+
+    Args:
+        values: float ``[n]``.
+        groups: of each, where values of one group resemble each other: whole groups are drawn (Field & Welsh 2007).
     """
     finite = np.asarray(values, float)
-    finite = finite[np.isfinite(finite)]
+    kept = np.isfinite(finite)
+    finite = finite[kept]
     if not len(finite):
         return float("nan"), float("nan")
+    if groups is not None:
+        return _over_groups(finite, np.asarray(groups)[kept], seed, repeats, confidence)
     draws = np.random.default_rng(seed).integers(0, len(finite), (repeats, len(finite)))
     tail = 50.0 * (1.0 - confidence)
     low, high = np.percentile(finite[draws].mean(axis=1), [tail, 100.0 - tail])
+    return float(low), float(high)
+
+
+def _over_groups(
+    values: np.ndarray, groups: np.ndarray, seed: int, repeats: int, confidence: float
+) -> tuple[float, float]:
+    _, number = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(number, values), np.bincount(number)
+    draws = np.random.default_rng(seed).integers(0, len(sums), (repeats, len(sums)))
+    tail = 50.0 * (1.0 - confidence)
+    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    low, high = np.percentile(means, [tail, 100.0 - tail])
     return float(low), float(high)

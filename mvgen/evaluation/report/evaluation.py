@@ -94,7 +94,8 @@ def _sets(scores: Mapping[str, Any]) -> str:
             "<h3>LORIS: means and deviations of beat coverage and hit, and F1 of the means</h3>"
             f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
         )
-    lines = "".join(f"<li>{escape(line)}</li>" for line in scores.get("weighted", {}).get("lines", ()))
+    told = [line for part in ("weighted", "readers") for line in scores.get(part, {}).get("lines", ())]
+    lines = "".join(f"<li>{escape(line)}</li>" for line in told)
     if lines:
         parts.append(f"<h3>With weights</h3><ul>{lines}</ul>")
     return "<h2>Of the whole set</h2>" + "".join(parts) if parts else ""

@@ -36,6 +36,7 @@ def report_lines(scores: dict[str, Any]) -> Iterable[str]:
     yield from _loris_lines(scores)
     yield ""
     yield from scores["weighted"]["lines"]
+    yield from scores.get("readers", {}).get("lines", ())
 
 
 def _loris_lines(scores: dict[str, Any]) -> Iterable[str]:

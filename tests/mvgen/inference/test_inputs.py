@@ -79,6 +79,16 @@ def test_an_encoder_that_is_not_there_is_named(tmp_path: Path) -> None:
             FilmReader(checkpoint, load_model(checkpoint)[0].config)
 
 
+def test_landmarks_that_cannot_be_found_are_named(tmp_path: Path) -> None:
+    config = preset("debug", "")
+    config.model.use_landmarks = True
+    gone, spec = f"mediapipe:{tmp_path / 'gone'}", dataclasses.replace(SPEC, landmarks=("bow_tip",))
+    for number, (settings, said) in enumerate((({}, "known; use its records"), ({"landmarks": gone}, "--landmarks"))):
+        checkpoint = str(write_checkpoint(tmp_path / str(number), config, spec, **settings))
+        with pytest.raises(UserError, match=said):
+            FilmReader(checkpoint, load_model(checkpoint)[0].config)
+
+
 def test_flow_is_made_as_for_the_records(film: Path, tmp_path: Path) -> None:
     read = {}
     for method in ("dis", "farneback"):
