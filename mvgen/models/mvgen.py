@@ -54,7 +54,7 @@ class MVGen(nnx.Module):
     ) -> Float[Array, "batch time height width channels"]:
         """What the film part paints: the latents of a batch, or its frames from -1 to 1 (with ``recolouring``)."""
         if self.config.use_latents:
-            return batch["latents"].astype(jnp.float32)
+            return jnp.asarray(batch["latents"], jnp.float32)
         frames = scaled(batch["frames"])
         if not recolouring:
             return frames

@@ -33,12 +33,12 @@ def points_of(model: MVGen, batch: dict[str, Array]) -> Float[Array, "batch time
     """The points that movement is of: the records' landmarks, or a grid followed along their flow."""
     config = model.config
     if config.landmarks:
-        return batch["landmarks"].astype(jnp.float32)
+        return jnp.asarray(batch["landmarks"], jnp.float32)
     frames = batch["latents" if config.use_latents else "frames"]
     if "flow" not in batch:  # nothing tells how anything moves: the picture is taken as still
         still = jnp.broadcast_to(grid_points(), (*frames.shape[:2], len(config.hanging), 2))
         return jnp.concatenate([still, jnp.ones((*still.shape[:-1], 1))], axis=-1)
-    return tracks(batch["flow"].astype(jnp.float32), grid_points())
+    return tracks(jnp.asarray(batch["flow"], jnp.float32), grid_points())
 
 
 def reading_loss(
