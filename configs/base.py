@@ -21,7 +21,7 @@ BOUNDS = {
     "loss.music": AT_LEAST_0,
     "loss.prior": AT_LEAST_0,
     "loss.video": AT_LEAST_0,
-    "loss.sketch": AT_LEAST_0,
+    "loss.movement": AT_LEAST_0,
     "loss.shifts": AT_LEAST_0,
     "loss.moments": AT_LEAST_0,
     "loss.max_shift_seconds": AT_LEAST_0,
@@ -96,11 +96,15 @@ def get_config() -> ConfigDict:
     config.model.text_width = 0  # width of embedded words that it can be given beside the video; 0: it reads no text
     config.model.cross_positions = "taps"  # of its cross-attention, as for positions but not sinusoid; "": as positions
     config.model.cross_window = -1.0  # seconds it may look either way; 0: all; negative: attention_window
+    config.model.movement_width = 128  # channels of the image's reader and of the planner of movement
+    config.model.movement_heads = 4
+    config.model.movement_layers = 2  # of the image's reader
+    config.model.use_latents = False  # film in latents of an image autoencoder, where the records hold them
     config.model.denoiser_width = 128
     config.model.denoiser_layers = 3
     config.model.denoiser_heads = 4
     config.model.denoiser_patch = 8  # side of a patch of pixels in the denoiser
-    config.model.denoiser_frames = 4  # frames that are denoised together
+    config.model.denoiser_frames = 8  # frames that are denoised together
 
     config.init_from = ""  # another run (its --workdir) to start from, or a MusicGen for the token decoder; "": none
     config.init = ConfigDict()
@@ -111,12 +115,12 @@ def get_config() -> ConfigDict:
     config.loss.music = 1.0  # cross-entropy of the audio tokens given the video
     config.loss.prior = 1.0  # the same, of the per-frame token head; times `music`
     config.loss.video = 1.0  # flow matching of the frames given image and audio tokens
-    config.loss.sketch = 2.0  # regression from sound to a coarse picture, which the denoiser begins with
+    config.loss.movement = 1.0  # points of the image, planned movement, and the image carried by the true one
     config.loss.shifts = 1.0  # within `align`: weight of InfoNCE over time shifts inside a clip; 0: not learned
     config.loss.moments = 1.0  # within `align`: weight of frame-level InfoNCE inside a clip; 0: not learned
     config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
     config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all
-    config.loss.video_stretches = 2  # and each of them with so many stretches of model.denoiser_frames frames
+    config.loss.video_stretches = 1  # and each of them with so many stretches of model.denoiser_frames frames
     config.loss.condition_dropout = 0.1  # share of examples whose condition is dropped (for guidance)
     config.loss.wrong_past = 0.8  # history corruption: share of examples that begin with the sound of another time
 
@@ -141,7 +145,7 @@ def get_config() -> ConfigDict:
     config.train = ConfigDict()
     config.train.steps = 2250
     config.train.ema = 0.995  # decay of the averaged parameters used for evaluation and generation
-    config.train.frozen = ""  # parts that stay as they are, such as "encoder,decoder"; also sketch, denoiser
+    config.train.frozen = ""  # parts that stay as they are, such as "encoder,decoder"; also movement, denoiser
     config.train.log_every = 10  # steps between lines of progress and TensorBoard scalars
     config.train.eval_every = 1125  # steps between evaluations of the losses on eval_split; 0: never
     config.train.eval_batches = 12

@@ -23,6 +23,9 @@ def get_config() -> ConfigDict:
     config.model.latent_dim = 8
     config.model.patch = 4
     config.model.decoder_layers = 1
+    config.model.movement_width = 16
+    config.model.movement_heads = 2
+    config.model.movement_layers = 1
     config.model.denoiser_width = 16
     config.model.denoiser_layers = 1
     config.model.denoiser_heads = 2

@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     config = runpy.run_path(str(Path(__file__).with_name("base.py")))["get_config"]()
 
     config.loss.video = 0.0
-    config.loss.sketch = 0.0
+    config.loss.movement = 0.0
 
     config.train.steps = 1800
     config.train.eval_every = 900

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import runpy
 import subprocess
@@ -20,6 +21,8 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))
 SPEC = RecordSpec(codebooks=4, codebook_size=512, frame_size=(64, 64), flow_size=(16, 16))
 
+LATENTS = dataclasses.replace(SPEC, frame_size=None, latent_shape=(32, 32, 4))
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_preset_builds(name: str) -> None:
@@ -30,7 +33,8 @@ def test_every_preset_builds(name: str) -> None:
     for part in ("video_layers", "audio_layers", "decoder_layers", "denoiser_layers"):
         config.model[part] = min(config.model[part], 2)  # a hundred take long to trace, and have the same parameters
     loop.check_config(config)
-    program = step.build(config, SPEC, sharding.make_mesh(devices=jax.devices()[:1]))
+    spec = LATENTS if config.model.use_latents else SPEC
+    program = step.build(config, spec, sharding.make_mesh(devices=jax.devices()[:1]))
     assert sum(leaf.size for leaf in jax.tree.leaves(program.abstract.params)) > 10_000
     assert program.step is not None
 

@@ -12,7 +12,6 @@ have it.
 from __future__ import annotations
 
 import json
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,53 +20,13 @@ import numpy as np
 
 from data_prep.extract.cache import Cache
 from mvgen.errors import UserError
-from mvgen.interop.weights import joint_hash, model_file, ready
+from mvgen.interop.autoencoder_files import KINDS, NONE, autoencoder_hash, read_tensors, settings_file, weight_files
+from mvgen.interop.weights import ready
 
-NONE = "none"
-"""The setting for records that hold pixels."""
-PRESETS = {
-    "taesd": "madebyollin/taesd",
-    "taesd3": "madebyollin/taesd3",
-    "taef1": "madebyollin/taef1",
-    "sd_vae": "stabilityai/sd-vae-ft-mse",
-}
-"""Presets that are fetched from the hub, or found among what was fetched."""
-CLASSES = ("AutoencoderKL", "AutoencoderTiny")
-"""What the configuration of a model in diffusers' format may be of."""
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+__all__ = ["NONE", "LatentExtractor", "autoencoder_hash"]
+
 BATCH = 16
 """Frames that go through the network together."""
-
-
-def autoencoder_hash(name: str) -> str:
-    """sha256 of the autoencoder's weights; empty for "none".
-
-    Raises:
-        UserError: there are no such weights.
-    """
-    return "" if name == NONE else joint_hash(_weight_files(name))
-
-
-def _weight_files(name: str) -> list[Path]:
-    """The encoder's and the decoder's file of a TAESD folder, or the one file of diffusers' format."""
-    location = PRESETS.get(name, name)
-    if os.path.isdir(location) and not (Path(location) / "config.json").is_file():
-        found = []
-        for half in ("encoder", "decoder"):
-            ends = (f"{half}.safetensors", f"{half}.pth")
-            files = sorted(path for path in Path(location).iterdir() if path.name.lower().endswith(ends))
-            if len(files) != 1:
-                raise UserError(
-                    f"autoencoder {name!r}: {location} holds neither config.json and {WEIGHTS} (diffusers' format) nor "
-                    f"one file that ends in {' or '.join(ends)}"
-                )
-            found += files
-        return found
-    return [_file(name, WEIGHTS)]
-
-
-def _file(name: str, file: str) -> Path:
-    return model_file("autoencoder", name, PRESETS.get(name, name), file, (NONE, *PRESETS))
 
 
 class LatentExtractor:
@@ -91,7 +50,7 @@ class LatentExtractor:
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        files = _weight_files(self.autoencoder)
+        files = weight_files(self.autoencoder)
         try:
             model = _from_halves(*files) if len(files) == 2 else self._from_diffusers(files[0].parent)
         except (OSError, ValueError, RuntimeError) as error:
@@ -103,9 +62,9 @@ class LatentExtractor:
     def _from_diffusers(self, folder: Path) -> Any:
         import diffusers
 
-        kind = json.loads(_file(self.autoencoder, "config.json").read_text()).get("_class_name")
-        if kind not in CLASSES:
-            raise UserError(f"autoencoder {self.autoencoder!r} is a {kind!r}; it can be {' or '.join(CLASSES)}")
+        kind = json.loads(settings_file(self.autoencoder, "config.json").read_text()).get("_class_name")
+        if kind not in KINDS:
+            raise UserError(f"autoencoder {self.autoencoder!r} is a {kind!r}; it can be {' or '.join(KINDS)}")
         return getattr(diffusers, kind).from_pretrained(str(folder), use_safetensors=True)
 
     @cached_property
@@ -192,23 +151,6 @@ class LatentExtractor:
 # --- the TAESD family as its author publishes it --------------------------------------------------------------------
 
 
-def _tensors(path: Path) -> dict[str, Any]:
-    import torch
-
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    try:
-        # Tensors only: a file that holds anything else is refused, not run.
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever a broken file leads to
-        raise ValueError(f"{path.name} is not a file of plain tensors ({type(error).__name__})") from None
-    if not isinstance(tensors, dict):
-        raise ValueError(f"{path.name} is not a file of named tensors")
-    return tensors
-
-
 def _from_halves(encoder_file: Path, decoder_file: Path) -> Any:
     """An ``AutoencoderTiny`` with the weights of both files.
 
@@ -218,9 +160,10 @@ def _from_halves(encoder_file: Path, decoder_file: Path) -> Any:
     Raises:
         ValueError, RuntimeError: the weights are of another architecture.
     """
+    import torch
     from diffusers import AutoencoderTiny
 
-    encoder, decoder = _tensors(encoder_file), _tensors(decoder_file)
+    encoder, decoder = read_tensors(encoder_file), read_tensors(decoder_file)
     try:
         channels = decoder["1.weight"].shape[1]
     except KeyError:
@@ -230,7 +173,7 @@ def _from_halves(encoder_file: Path, decoder_file: Path) -> Any:
         placed = {}
         for name, tensor in tensors.items():
             place, rest = name.split(".", 1)
-            placed[f"{int(place) - offset}.{rest}"] = tensor.float()
+            placed[f"{int(place) - offset}.{rest}"] = torch.from_numpy(tensor)
         for number, layer in enumerate(layers):
             if f"{number}.pool.0.weight" in placed:
                 layers[number] = _with_global_branch(layer, placed[f"{number}.pool.0.weight"].shape)

@@ -23,7 +23,8 @@ from mvgen.errors import UserError
 
 Batch = dict[str, np.ndarray]
 """Feature name to array with a leading batch axis: ``tokens`` int32 ``[batch, 2 time, codebooks]``, ``frames`` uint8
-``[batch, time, height, width, 3]``, and where used ``flow`` float16 ``[batch, time, h, w, 2]`` and ``semantic`` float16
+``[batch, time, height, width, 3]`` (or ``latents`` float16), and where
+used ``flow`` float16 ``[batch, time, h, w, 2]`` and ``semantic`` float16
 ``[batch, time, dim]``."""
 
 Batches: TypeAlias = grain.DatasetIterator
@@ -42,19 +43,25 @@ def window_frames(seconds: float) -> int:
 
 
 def used_features(spec: RecordSpec, model: Any) -> tuple[str, ...]:
-    """The features that training reads: tokens and frames, and what ``config.model`` uses of the rest and records hold.
+    """The features that training reads: tokens, frames or latents, and what ``config.model`` uses of the rest.
 
     Raises:
-        UserError: the records hold no frames, which the denoiser learns.
+        UserError: the records hold no frames, and the film part is not to learn their latents.
     """
-    if spec.frame_size is None:
-        raise UserError("the records hold no `frames` (latents only), which training needs; convert again with frames")
-    features = ["tokens", "frames"]
+    latents = getattr(model, "use_latents", False)
+    if spec.frame_size is None and not latents:
+        raise UserError(
+            "the records hold latents and no frames: set config.model.use_latents=True and use_frames=False, or "
+            "convert again with frames"
+        )
+    features = ["tokens", "latents"] if latents else ["tokens", "frames"]
+    if latents and model.use_frames and spec.frame_size:
+        features.append("frames")
     if model.use_flow and spec.flow_size is not None:
         features.append("flow")
     if model.use_semantic and spec.semantic_dim:
         features.append("semantic")
-    if getattr(model, "use_landmarks", False) and spec.landmarks:
+    if spec.landmarks:  # what movement is planned of, whether or not the video tower sees it
         features.append("landmarks")
     return tuple(features)
 
@@ -76,6 +83,8 @@ class Windows:
     """
 
     def __init__(self, source: RecordSource, frames: int, camera: Reach | None = None):
+        if camera and "latents" in (source.features or ()):
+            raise UserError("latents cannot be filmed anew: set config.augment.zoom, turn and pan to 0")
         self.source, self.frames, self.camera = source, frames, camera
         lengths = source.frames
         self.usable = np.flatnonzero(lengths >= frames)

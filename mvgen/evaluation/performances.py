@@ -16,7 +16,7 @@ from mvgen.errors import UserError
 from mvgen.evaluation.metrics.retrieval import retrieval
 from mvgen.files import write_json
 from mvgen.inference.batch import perform
-from mvgen.inference.inputs import load_codec
+from mvgen.inference.inputs import load_codec, read_autoencoder
 from mvgen.inference.music_to_video import Filming
 from mvgen.inference.sampling import Sampling
 from mvgen.training.checkpoint import load_model
@@ -53,8 +53,9 @@ def perform_split(
         raise UserError(f"--originals {sounds}: no such folder")
     window = window_frames(config.data.window_seconds)
     made = perform(
-        model, codec, source, out, window, sampling, filming, seed=seed, batch=batch, originals=sounds, limit=limit
-    )
+        model, codec, source, out, window, sampling, filming, seed=seed, batch=batch, originals=sounds, limit=limit,
+        autoencoder=read_autoencoder(checkpoint, model.config),
+    )  # fmt: skip
     summary = {
         "clips": len(made.names),
         "window_seconds": window / clock.FRAME_RATE,

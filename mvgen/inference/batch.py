@@ -28,6 +28,7 @@ from mvgen.errors import UserError
 from mvgen.inference.music_to_video import Filming, audio_latents, generate_video
 from mvgen.inference.sampling import Sampling
 from mvgen.inference.video_to_music import generate_music, video_latents
+from mvgen.interop.image_autoencoder import ImageAutoencoder
 from mvgen.media import read_sound, write_video
 from mvgen.models.attention_maps import compute_maps
 from mvgen.models.codec import Codec
@@ -55,7 +56,7 @@ def groups(source: RecordSource, window: int, batch: int) -> Iterator[list[dict[
     waiting: dict[int, list[dict[str, Any]]] = {}
     for number in range(len(source)):
         record = source[number]
-        length = len(record["frames"])
+        length = clock.frames_of(len(record["tokens"]))
         if length < window:
             continue
         waiting.setdefault(length, []).append(record)
@@ -79,6 +80,7 @@ def coordinates(
 def perform(
     model: MVGen, codec: Codec, source: RecordSource, out: Path, window: int, sampling: Sampling, filming: Filming,
     *, seed: int = 0, batch: int = 16, originals: Path | None = None, limit: int = 0,
+    autoencoder: ImageAutoencoder | None = None,
 ) -> Performed:  # fmt: skip
     """Generates both directions for the records of a split.
 
@@ -94,6 +96,7 @@ def perform(
         originals: folder of videos named by clip, whose sound the generated pictures get; without it they get the
             record's own tokens, decoded.
         limit: how many records at most; 0 is all.
+        autoencoder: whose latents the records hold, for a model that films in them.
 
     Returns:
         What was made.
@@ -130,7 +133,8 @@ def perform(
             tokens = np.stack([record["tokens"] for record in records]).astype(np.int32)
             with _timed(spent, "latents"):
                 latents.append(coordinates(model, video, tokens, window))
-            filmed = studio.submit(_film, spent, model, video["frames"][:, 0], tokens, keys, filming, window)
+            pictures = video["frames"] if autoencoder is None else _decoded(autoencoder, video["latents"])
+            filmed = studio.submit(_film, spent, model, pictures[:, 0], tokens, keys, filming, window, autoencoder)
             with _timed(spent, "music"):
                 music = generate_music(model, video, keys, sampling, window)
                 sounds = np.asarray(codec.decode(jnp.asarray(np.concatenate([music, tokens]))))
@@ -142,7 +146,7 @@ def perform(
                     seen["tokens"] = tokens[at : at + 1, : clock.tokens_of(window)]
                     maps = compute_maps(model, seen)
                     looked[record["labels"]] = {f"{record['clip_id']}/{part}": maps[part] for part in maps}
-                frames, played, decoded = video["frames"][at], sounds[at], sounds[len(records) + at]
+                frames, played, decoded = pictures[at], sounds[at], sounds[len(records) + at]
                 sound, rate = _original_sound(originals, name, record, decoded, codec)
                 written += [
                     pool.submit(write_video, out / "codec" / name, frames, decoded, codec.sampling_rate),
@@ -159,6 +163,10 @@ def perform(
     np.savez_compressed(out / "attention.npz", **attention)
     video_latents, audio_latents = (np.concatenate(part) for part in zip(*latents, strict=True))
     return Performed(names, video_latents, audio_latents, spent)
+
+
+def _decoded(autoencoder: ImageAutoencoder, latents: np.ndarray) -> np.ndarray:
+    return np.stack([autoencoder.decode(clip) for clip in latents])
 
 
 def _film(spent: dict[str, float], *arguments: Any) -> np.ndarray:

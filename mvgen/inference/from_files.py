@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,17 @@ from mvgen import clock
 from mvgen.data.loader import window_frames
 from mvgen.errors import UserError
 from mvgen.files import check_output
-from mvgen.inference.inputs import FilmReader, load_codec, read_any_sound, read_first_image, read_tokens
-from mvgen.inference.music_to_video import Filming, generate_video
+from mvgen.inference.full_size import FullSize
+from mvgen.inference.inputs import (
+    FilmReader,
+    load_codec,
+    read_any_sound,
+    read_autoencoder,
+    read_first_image,
+    read_tokens,
+    read_whole_first_image,
+)
+from mvgen.inference.music_to_video import Filming, film_pieces
 from mvgen.inference.options import Prompt
 from mvgen.inference.sampling import Sampling
 from mvgen.inference.video_to_music import generate_music, stream_music
@@ -24,6 +33,10 @@ from mvgen.models.codec import Codec
 from mvgen.models.codec_stream import DecodeStream
 from mvgen.training.checkpoint import load_model
 
+VISIBLE = 6.0
+"""Grey levels by which a place must change between frames to be seen to."""
+HARDLY = 0.002
+"""Share of the picture that changes from frame to frame, below which a film is said to hardly move."""
 SMALLEST_SIDE = 256  # small pictures are enlarged by a whole factor in written videos, so that players show them well
 
 
@@ -105,16 +118,53 @@ def film_of_music(
     check_output("--out", out, (".mp4",), (image, audio))
     model, config, spec = load_model(checkpoint)
     codec = load_codec(spec)
-    assert spec.frame_size is not None
-    first = read_first_image(image, spec.frame_size)
+    autoencoder = read_autoencoder(checkpoint, model.config)
+    size = spec.frame_size
+    if autoencoder is not None:
+        assert spec.latent_shape is not None
+        size = autoencoder.frame_size(spec.latent_shape)
+    assert size is not None
+    first = read_first_image(image, size)
+    enlarged = None if autoencoder else FullSize(read_whole_first_image(image), size)
     tokens = read_tokens(audio, codec, soundfont)
     keys = jax.random.split(jax.random.key(seed), 1)
     window = window_frames(config.data.window_seconds)
-    frames = generate_video(model, first[None], tokens, keys, filming, window, progress=True)[0]
+    frames = clock.frames_of(tokens.shape[1])
     sound = read_any_sound(audio, clock.STANDARD_SAMPLE_RATE, soundfont)
-    samples = clock.samples_of(len(frames), clock.STANDARD_SAMPLE_RATE)
+    samples = clock.samples_of(frames, clock.STANDARD_SAMPLE_RATE)
     sound = np.pad(sound[:samples], (0, max(0, samples - len(sound))))
-    write_video(out, frames, sound, clock.STANDARD_SAMPLE_RATE, scale=shown(frames))
+    watch = Watch()
+    pieces = film_pieces(model, first[None], tokens, keys, filming, window, autoencoder, progress=True)
+    painted = (frame for piece in pieces for frame in (enlarged.frames(piece) if enlarged else piece.frames[0]))
+    scale = 1 if enlarged else shown(first[None])
+    write_video(out, watch.passing(painted), sound, clock.STANDARD_SAMPLE_RATE, scale=scale)
+    watch.warn()
+
+
+class Watch:
+    """Watches frames go by, and says on stderr where hardly anything moved."""
+
+    def __init__(self) -> None:
+        self.change: list[float] = []
+
+    def passing(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The same frames."""
+        before = None
+        for frame in frames:
+            grey = frame[::4, ::4].mean(axis=-1)
+            if before is not None:
+                self.change.append(float((np.abs(grey - before) > VISIBLE).mean()))
+            before = grey
+            yield frame
+
+    def warn(self) -> None:
+        """One line, where it is needed."""
+        if self.change and np.mean(self.change) < HARDLY:
+            print(
+                f"warning: the film hardly moves ({np.mean(self.change):.2%} of it changes from frame to frame); try "
+                "an image like those of the training, hands in sight, music of the same instrument, or --follow 2",
+                file=sys.stderr,
+            )
 
 
 def shown(frames: np.ndarray) -> int:

@@ -11,17 +11,22 @@ import numpy as np
 from mvgen import clock
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
+from mvgen.interop.autoencoder_files import NONE as NO_AUTOENCODER
+from mvgen.interop.autoencoder_files import autoencoder_hash
 from mvgen.interop.encodec import load_encodec
 from mvgen.interop.hands import MEDIAPIPE
+from mvgen.interop.image_autoencoder import ImageAutoencoder, load_autoencoder
 from mvgen.interop.landmarks import LandmarkReader, landmarks_hash
 from mvgen.interop.vision import NONE, SemanticEncoder, encoder_hash
 from mvgen.media import (
     check_span,
     covered_frames,
+    probe,
     read_image,
     read_picture,
     read_picture_and_flow,
     read_sound,
+    read_whole_image,
 )
 from mvgen.media.flow import FLOW_METHODS
 from mvgen.media.midi import is_midi, midi_sound
@@ -50,6 +55,10 @@ class FilmReader:
         _, records = read_description(find(checkpoint)[0])
         made: dict[str, Any] = records.get("made_by", {}).get("settings", {})
         self._config, self._spec = config, RecordSpec.from_json(records["spec"])
+        size = self._spec.frame_size or made.get("frame_size")  # of latents, the frames' that they were made from
+        if not size:
+            raise UserError("this model's records hold no frames, and do not say of what size theirs were; use records")
+        self._size: tuple[int, int] = (size[0], size[1])
         self._method = made.get("flow_method", FLOW_METHODS[0])
         if config.sees_flow and self._method not in FLOW_METHODS:
             raise UserError(
@@ -74,8 +83,7 @@ class FilmReader:
                 f"the semantic encoder {named} has other weights ({found[:12]}) than the one that made the records "
                 f"({wanted[:12]}); name that one, --semantic DIR"
             )
-        assert self._spec.frame_size is not None
-        return SemanticEncoder(named, self._spec.frame_size)
+        return SemanticEncoder(named, self._size)
 
     def _landmark_reader(self, made: dict[str, Any], landmarks: str) -> LandmarkReader:
         named = landmarks or made.get("landmarks", NONE)
@@ -91,8 +99,7 @@ class FilmReader:
                 f"what finds landmarks, {named}, has other weights ({found[:12]}) than what made the records "
                 f"({wanted[:12]}); name that one, --landmarks {MEDIAPIPE}:FILE.whl"
             )
-        assert self._spec.frame_size is not None
-        reader = LandmarkReader(named, self._spec.frame_size)
+        reader = LandmarkReader(named, self._size)
         if reader.names != self._spec.landmarks:
             raise UserError("this model sees other landmarks than can be found in films; use its records")
         return reader
@@ -105,11 +112,9 @@ class FilmReader:
             UserError: the file has no picture, is too long, or cannot be read.
         """
         check_span(path, MOST_SECONDS, "picture")
-        spec = self._spec
-        assert spec.frame_size is not None
-        flow_size = spec.flow_size if self._config.sees_flow else None
+        flow_size = self._spec.flow_size if self._config.sees_flow else None
         method = self._method if flow_size else FLOW_METHODS[0]
-        frames, flow = read_picture_and_flow(path, spec.frame_size, flow_size, method, limit=MOST_SECONDS)
+        frames, flow = read_picture_and_flow(path, self._size, flow_size, method, limit=MOST_SECONDS)
         film = {"frames": frames}
         if flow is not None:
             film["flow"] = flow
@@ -131,6 +136,41 @@ def read_first_image(path: str, size: tuple[int, int]) -> np.ndarray:
             return read_picture(path, size, frames=1)[0]
         except UserError:
             raise error from None
+
+
+def read_whole_first_image(path: str) -> np.ndarray:
+    """The same as large as it is, uint8 ``[height, width, 3]``."""
+    try:
+        return read_whole_image(path)
+    except UserError as error:
+        if not Path(path).is_file():
+            raise
+        try:
+            info = probe(path)
+            return read_picture(path, (info.height, info.width), frames=1)[0]
+        except (UserError, IndexError):
+            raise error from None
+
+
+def read_autoencoder(checkpoint: str, config: MVGenConfig) -> ImageAutoencoder | None:
+    """The autoencoder whose latents a model films in; None for a model of pixels.
+
+    Raises:
+        UserError: the records do not name it, it is not here, or its weights are others by now.
+    """
+    if not config.use_latents:
+        return None
+    made = read_description(find(checkpoint)[0])[1].get("made_by", {}).get("settings", {})
+    name = made.get("autoencoder", NO_AUTOENCODER)
+    if name == NO_AUTOENCODER:
+        raise UserError("this model films in latents, and its records do not say of which autoencoder")
+    wanted, found = made.get("autoencoder_sha256"), autoencoder_hash(name)
+    if wanted and found != wanted:
+        raise UserError(
+            f"the autoencoder {name} has other weights ({found[:12]}) than the one that made the records "
+            f"({wanted[:12]}); put that one there again"
+        )
+    return load_autoencoder(name)
 
 
 def read_any_sound(path: str, sample_rate: int, soundfont: str = "") -> np.ndarray:

@@ -10,6 +10,7 @@ from mvgen.errors import UserError, in_range
 from mvgen.inference.music_to_video import Filming
 from mvgen.inference.sampling import Sampling
 from mvgen.interop.text import embed, read_text
+from mvgen.models.flow_matching import SAMPLERS
 from mvgen.models.mvgen import MVGen
 from mvgen.models.token_decoder import Text
 
@@ -80,8 +81,13 @@ def add_filming(parser: argparse.ArgumentParser) -> None:
     """How frames are drawn."""
     parser.add_argument("--steps", type=int, default=Filming.steps, help="diffusion steps (%(default)s)")
     parser.add_argument(
-        "--sound-guidance", type=float, default=Filming.sound_guidance, help="follow the music harder (%(default)s)"
-    )
+        "--sampler", choices=SAMPLERS, default=Filming.sampler,
+        help="multistep is of second order, for four steps and more (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--follow", "--sound-guidance", dest="sound_guidance", type=float, default=Filming.sound_guidance,
+        help="paint what the music asks for harder (%(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--image-guidance", type=float, default=Filming.image_guidance, help="keep to the image harder (%(default)s)"
     )
@@ -104,7 +110,7 @@ def filming_of(arguments: argparse.Namespace) -> Filming:
     in_range("--steps", arguments.steps, 1, MOST_STEPS)
     in_range("--sound-guidance", arguments.sound_guidance, 0, MOST_GUIDANCE)
     in_range("--image-guidance", arguments.image_guidance, 0, MOST_GUIDANCE)
-    return Filming(arguments.steps, arguments.sound_guidance, arguments.image_guidance)
+    return Filming(arguments.steps, arguments.sound_guidance, arguments.image_guidance, arguments.sampler)
 
 
 def add_features(parser: argparse._ActionsContainer) -> None:

@@ -1,7 +1,7 @@
 """Picture and sound in and out, on the one clock: shared by preparation, generation and evaluation."""
 
 from mvgen.media.flow import optical_flow
-from mvgen.media.image import read_image
+from mvgen.media.image import read_image, read_whole_image
 from mvgen.media.picture import frames_and_flow, read_picture, read_picture_and_flow, working_size
 from mvgen.media.probe import MediaInfo, probe
 from mvgen.media.sound import covered_frames, native_sound, read_sound
@@ -21,6 +21,7 @@ __all__ = [
     "read_picture",
     "read_picture_and_flow",
     "read_sound",
+    "read_whole_image",
     "span",
     "working_size",
     "write_video",

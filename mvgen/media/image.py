@@ -58,6 +58,15 @@ def read_image(path: str | os.PathLike[str], size: Size) -> np.ndarray:
     return shrink(Cropper(working_size(size))(frame, Fraction(1)), size)
 
 
+def read_whole_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """One picture from an image file as large as it is, upright, uint8 ``[H, W, 3]`` RGB.
+
+    Raises:
+        UserError: no such file or not an image.
+    """
+    return _opened(regular_file(path))
+
+
 def _opened(name: str) -> np.ndarray:
     """The whole picture upright, uint8 ``[H, W, 3]``."""
     try:

@@ -9,6 +9,7 @@ import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -29,7 +30,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPER
 
 def write_video(
     path: str | os.PathLike[str],
-    frames: np.ndarray,
+    frames: np.ndarray | Iterator[np.ndarray],
     sound: np.ndarray | None,
     sample_rate: int,
     scale: int = 1,
@@ -41,7 +42,7 @@ def write_video(
 
     Args:
         path: ends in .mp4; replaced atomically.
-        frames: uint8 ``[T, H, W, 3]`` RGB, T >= 1.
+        frames: uint8 ``[T, H, W, 3]`` RGB, T >= 1; or one after another ``[H, W, 3]``, as they are made.
         sound: float32 ``[n]`` in [-1, 1] (clipped), or None for a silent film.
         sample_rate: of ``sound``: one that AAC knows (8000 to 96000).
         scale: each pixel becomes a square of so many.
@@ -51,11 +52,14 @@ def write_video(
         ValueError: arrays of the wrong shape or dtype. UserError: the folder does not exist, or the file cannot be
             written.
     """
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
-        raise ValueError(f"frames must be uint8 [T, H, W, 3], not {frames.dtype} {frames.shape}")
+    if isinstance(frames, np.ndarray):
+        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
+            raise ValueError(f"frames must be uint8 [T, H, W, 3], not {frames.dtype} {frames.shape}")
+        frames = iter(frames)
+    first = next(frames)
     if sound is not None and sound.ndim != 1:
         raise ValueError(f"sound must be [n], not {sound.shape}")
-    height, width = frames.shape[1] * scale, frames.shape[2] * scale
+    height, width = first.shape[0] * scale, first.shape[1] * scale
     # yuv420p has one colour for 2 x 2 pixels: an odd side gets its last row or column once more.
     odd = ((0, height % 2), (0, width % 2), (0, 0))
     options = {"movflags": "faststart", "fflags": "+bitexact"}
@@ -76,7 +80,8 @@ def write_video(
             audio = out.add_stream("aac", rate=sample_rate, layout="mono")
             audio.bit_rate = 160_000
             audio.codec_context.flags = int(audio.codec_context.flags) | av.codec.context.Flags.bitexact.value
-        for number, frame in enumerate(frames):
+        number = 0
+        for number, frame in enumerate(chain([first], frames)):
             big = np.pad(frame.repeat(scale, 0).repeat(scale, 1), odd, mode="edge")
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(big), format="rgb24")
             picture = picture.reformat(format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG", threads=1)
@@ -88,7 +93,7 @@ def write_video(
                     _encode_sound(out, audio, sound, sample_rate, number // FRAME_RATE)
         out.mux(video.encode(None))
         if audio is not None and sound is not None:
-            for second in range(-(-len(frames) // FRAME_RATE), -(-len(sound) // sample_rate)):
+            for second in range(-(-(number + 1) // FRAME_RATE), -(-len(sound) // sample_rate)):
                 _encode_sound(out, audio, sound, sample_rate, second)
             out.mux(audio.encode(None))
 

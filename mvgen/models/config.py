@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from mvgen.errors import UserError
+from mvgen.models.displacement import GRID, parents
 from mvgen.models.positions import TIME_BIASES
 
 POSITIONS = ("none", "sinusoid", "rotary", *TIME_BIASES)
@@ -98,6 +99,12 @@ class MVGenConfig:
     recent_moments: int = 0  # timesteps that the previous-timesteps convolution reads; 0: none
     window_mean: bool = True  # whether the video tower sees what sets each patch apart from its mean over the window
     landmarks: int = 0  # points that the records follow
+    landmark_parents: tuple[int, ...] = ()  # for each the point that it hangs on; empty: none hangs on another
+    movement_width: int = 128
+    movement_heads: int = 4
+    movement_layers: int = 2
+    latent_shape: tuple[int, int, int] | None = None  # of a frame's latents, where the records hold them
+    use_latents: bool = False  # film in them instead of pixels
     use_landmarks: bool = False
     cross_window: float = -1.0  # its window in seconds; 0: all; negative: as attention_window
 
@@ -108,18 +115,21 @@ class MVGenConfig:
         Raises:
             UserError: a field that the records cannot serve, or sizes that do not divide.
         """
-        if spec.frame_size is None:
+        if spec.frame_size is None and (config.model.use_frames or not config.model.use_latents):
             raise UserError(
-                "the records hold no frames (latents only): the pixel denoiser needs `frames`; convert again"
+                "the records hold latents and no frames: set config.model.use_latents=True and use_frames=False, or "
+                "convert again with frames"
             )
         model = cls(
             codebooks=spec.codebooks,
             codebook_size=spec.codebook_size,
-            frame_size=tuple(spec.frame_size),
+            frame_size=tuple(spec.frame_size or (0, 0)),
             flow_size=None if spec.flow_size is None else tuple(spec.flow_size),
             semantic_dim=spec.semantic_dim,
             codec=spec.codec,
             landmarks=len(spec.landmarks),
+            landmark_parents=parents(spec.landmarks),
+            latent_shape=spec.latent_shape,
             **config.model.to_dict(),
         )
         model.check()
@@ -134,13 +144,18 @@ class MVGenConfig:
             raise UserError(f"config.model.dtype is {self.dtype!r}; choose float32 or bfloat16")
         if height % (2 * self.patch) or width % (2 * self.patch):
             raise UserError(f"frames of {height}x{width} do not divide into pairs of config.model.patch {self.patch}")
-        if height % self.denoiser_patch or width % self.denoiser_patch:
+        if self.use_latents and not self.latent_shape:
+            raise UserError("config.model.use_latents is set, and the records hold no latents; convert with them")
+        tall, wide = self.picture_size
+        if tall % self.denoiser_patch or wide % self.denoiser_patch:
+            what = "latents" if self.use_latents else "frames"
             raise UserError(
-                f"frames of {height}x{width} do not divide by config.model.denoiser_patch {self.denoiser_patch}"
+                f"{what} of {tall}x{wide} do not divide by config.model.denoiser_patch {self.denoiser_patch}"
             )
         for name, size, heads in (
             ("width", self.width, self.heads),
             ("denoiser_width", self.denoiser_width, self.denoiser_heads),
+            ("movement_width", self.movement_width, self.movement_heads),
         ):
             if size % (2 * heads):
                 raise UserError(f"config.model.{name} {size} does not split into {heads} heads of an even size")
@@ -207,6 +222,24 @@ class MVGenConfig:
     def sees_landmarks(self) -> bool:
         """Whether the video tower is given landmarks."""
         return self.use_landmarks and self.landmarks > 0
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """(height, width) of what the film part paints: frames, or their latents."""
+        return self.latent_shape[:2] if self.use_latents and self.latent_shape else self.frame_size
+
+    @property
+    def picture_channels(self) -> int:
+        """Values of one of its places."""
+        return self.latent_shape[2] if self.use_latents and self.latent_shape else 3
+
+    @property
+    def hanging(self) -> tuple[int, ...]:
+        """For each point that movement plans, the one that it hangs on, or itself (:mod:`mvgen.models.displacement`).
+
+        The points are the records' landmarks, or those of a grid where there are none.
+        """
+        return self.landmark_parents or tuple(range(self.landmarks or GRID**2))
 
     @property
     def compute_dtype(self) -> jnp.dtype:

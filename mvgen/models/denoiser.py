@@ -1,10 +1,12 @@
-"""The video denoiser: a diffusion transformer that predicts clean frames from noisy ones, an image and the sound.
+"""The video denoiser: a diffusion transformer that predicts clean frames from noisy ones, an image, how it moves and
+the sound.
 
-Frames are pixel patches. Each block attends over the patches of a frame, then along time at each place, then to the
-audio latents around each frame's time, and is modulated by noise level and the frame's own audio latents (AdaLN,
-Peebles and Xie 2023, one shared modulation as in PixArt-alpha). The network predicts the clean picture itself rather
-than noise or velocity, which suits large pixel patches (Li and He 2025, "Back to Basics"), as a change to the given
-image and to what the sound says of it (:mod:`mvgen.models.sketch`): before it has learned anything it predicts that
+Frames are patches of pixels, or of latents. Each block attends over the patches of a frame together with those of the
+given image, then along time at each place, then to the audio latents around each frame's time, and is modulated by
+noise level, the frame's own audio latents and where its points are (AdaLN, Peebles and Xie 2023, one shared modulation
+as in PixArt-alpha). The network predicts the clean picture itself rather than noise or velocity, which suits large
+patches (Li and He 2025, "Back to Basics"), as a change to the image that movement carries
+(:mod:`mvgen.models.movement`) and to what of it covers what is behind: before it has learned anything it predicts that
 image.
 """
 
@@ -24,7 +26,13 @@ from mvgen.models.attention import Attention, Mlp
 from mvgen.models.config import MVGenConfig
 from mvgen.models.flow_matching import CHANGE
 from mvgen.models.linear import Linear
+from mvgen.models.movement import Carried
+from mvgen.models.patches import patchify
 from mvgen.models.positions import own_latents, within
+
+POINT_GAIN = 4.0  # points are seldom moved by more than a quarter of the picture
+COVER_GAIN = 4.0  # logits by which an output of one changes what is covered
+POINT_VALUES = 5  # of each: how sure, its place, how far from where it is in the image
 
 
 class Stretch(NamedTuple):
@@ -68,6 +76,31 @@ def embed_level(level: Float[Array, "batch frames"], width: int) -> Float[Array,
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
+class Motion(NamedTuple):
+    """How the given image moves in a stretch, as patches (:class:`mvgen.models.movement.Carried`), and its points."""
+
+    moved: Float[Array, "batch frames patches values"]
+    cover: Float[Array, "batch frames patches places"]
+    behind: Float[Array, "batch patches values"]
+    points: Float[Array, "batch frames point_values"]
+
+
+def motion(
+    carried: Carried, before: Float[Array, "batch points 3"], after: Float[Array, "batch frames points 3"], patch: int
+) -> Motion:
+    """What the denoiser is told of movement: points ``before`` in the image, ``after`` in the frames."""
+    sure = after[..., 2:] * before[:, None, :, 2:]
+    places = jnp.concatenate(
+        [sure, (2 * after[..., :2] - 1) * sure, POINT_GAIN * (after - before[:, None])[..., :2] * sure], axis=-1
+    )
+    return Motion(
+        patchify(carried.moved, patch),
+        patchify(carried.cover, patch),
+        patchify(carried.behind, patch),
+        places.reshape(*places.shape[:2], -1),
+    )
+
+
 class DenoiserBlock(nnx.Module):
     """Space, time, sound, then an MLP."""
 
@@ -87,6 +120,7 @@ class DenoiserBlock(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "batch frames patches dim"],
+        image: Float[Array, "batch patches dim"],
         modulation: Float[Array, "batch frames six_dims"],
         audio: Float[Array, "batch tokens audio_dim"],
         frame_seconds: Array,
@@ -96,8 +130,14 @@ class DenoiserBlock(nnx.Module):
         batch, frames, patches, dim = x.shape
         modulation = (modulation + self.modulation_offset[...].astype(x.dtype))[:, :, None]
         shift1, scale1, gate1, shift2, scale2, gate2 = jnp.split(modulation, 6, axis=-1)
-        y = self.norm_space(x) * (1 + scale1) + shift1
-        y = self.space(y.reshape(batch * frames, patches, dim)).reshape(x.shape)
+        y = (self.norm_space(x) * (1 + scale1) + shift1).reshape(batch * frames, patches, dim)
+        # All places of the given image stand beside those of each frame.
+        beside = self.space.keys_values(self.norm_space(image))
+        k, v = (
+            jnp.concatenate([own, jnp.repeat(given, frames, axis=0)], axis=1)
+            for own, given in zip(self.space.keys_values(y), beside, strict=True)
+        )
+        y = self.space.attend(self.space.queries(y), k, v).reshape(x.shape)
         x = x + (1 + gate1) * y
         y = self.norm_time(x).transpose(0, 2, 1, 3).reshape(batch * patches, frames, dim)
         y = self.time(y, query_seconds=frame_seconds)
@@ -120,12 +160,15 @@ class Denoiser(nnx.Module):
     def __init__(self, config: MVGenConfig, *, rngs: nnx.Rngs):
         width, dtype = config.denoiser_width, config.compute_dtype
         self.config = config
-        patches = (config.frame_size[0] // config.denoiser_patch) * (config.frame_size[1] // config.denoiser_patch)
-        pixels = config.denoiser_patch**2 * 3
-        self.noisy = Linear(pixels, width, dtype=dtype, rngs=rngs)
-        self.image = Linear(pixels, width, dtype=dtype, rngs=rngs)
-        self.base = Linear(pixels, width, use_bias=False, dtype=dtype, rngs=rngs)
+        height, across = config.picture_size
+        places = config.denoiser_patch**2
+        patches = height * across // places
+        values = places * config.picture_channels
+        self.noisy = Linear(values, width, dtype=dtype, rngs=rngs)
+        self.image = Linear(values, width, dtype=dtype, rngs=rngs)
+        self.base = Linear(3 * values + places, width, use_bias=False, dtype=dtype, rngs=rngs)
         self.place = nnx.Param(0.02 * jax.random.normal(rngs.params(), (patches, width)))
+        self.points = Linear(POINT_VALUES * len(config.hanging), width, dtype=dtype, rngs=rngs)
         self.level1 = Linear(width, width, dtype=dtype, rngs=rngs)
         self.level2 = Linear(width, width, dtype=dtype, rngs=rngs)
         self.locked = Linear(clock.TOKENS_PER_FRAME * config.width, width, dtype=dtype, rngs=rngs)
@@ -133,7 +176,7 @@ class Denoiser(nnx.Module):
         self.modulation = Linear(width, 6 * width, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs)
         self.blocks = nnx.List([DenoiserBlock(config, rngs=rngs) for _ in range(config.denoiser_layers)])
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.out = Linear(width, pixels, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs)
+        self.out = Linear(width, values + places, kernel_init=nnx.initializers.zeros_init(), dtype=dtype, rngs=rngs)
 
     def withheld(self, audio: Float[Array, "batch tokens dim"], keep: Array) -> Float[Array, "batch tokens dim"]:
         """Drops the sound of examples where ``keep`` (``[batch]``, bool) is False: a learned vector stands for it."""
@@ -144,7 +187,7 @@ class Denoiser(nnx.Module):
         noisy: Float[Array, "batch frames patches values"],
         level: Float[Array, "batch frames"],
         image: Float[Array, "batch patches values"],
-        sketch: Float[Array, "batch frames patches values"],
+        motion: Motion,
         audio: Float[Array, "batch tokens audio_dim"],
         own_audio: Float[Array, "batch frames two_tokens audio_dim"],
         frame_seconds: Float[Array, " frames"],
@@ -155,18 +198,22 @@ class Denoiser(nnx.Module):
         Args:
             noisy: patches of the frames at their noise levels.
             level: 0 pure noise, 1 clean; one level a frame, so that known frames can stand beside noisy ones.
-            image: patches of the given image (zeros where dropped).
-            sketch: how the sound alone says that each frame differs from that image (zeros where sound is dropped).
+            image: patches of the given image (zeros where dropped); all its places are attended to.
+            motion: how movement carries the image (the image as it is, where movement is dropped).
             audio: latents of the sound around, with its times ``token_seconds``; only the ``audible`` ones are real.
             own_audio: the latents of each frame's own tokens.
             frame_seconds: the middle of each frame, on the same axis as ``token_seconds``.
         """
         dtype = self.config.compute_dtype
-        base = image[:, None] + sketch
+        values = noisy.shape[-1]
+        share = _of_each_value(motion.cover, values)
+        base = share * motion.moved + (1 - share) * motion.behind[:, None]
         sound = own_audio.reshape(*own_audio.shape[:2], -1).astype(dtype)
-        own = self.locked(sound)
-        x = self.noisy(noisy.astype(dtype)) + self.image(image.astype(dtype))[:, None] + self.base(base.astype(dtype))
-        x = x + self.place[...].astype(dtype) + own[:, :, None]
+        own = self.locked(sound) + self.points(motion.points.astype(dtype))
+        behind = jnp.broadcast_to(motion.behind[:, None], motion.moved.shape)
+        carried = jnp.concatenate([base, motion.moved, behind, jax.nn.sigmoid(motion.cover)], axis=-1)
+        given = self.image(image.astype(dtype)) + self.place[...].astype(dtype)
+        x = self.noisy(noisy.astype(dtype)) + given[:, None] + self.base(carried.astype(dtype)) + own[:, :, None]
         level_embedding = embed_level(level, self.config.denoiser_width).astype(dtype)
         condition = self.level2(jax.nn.silu(self.level1(level_embedding))) + own
         modulation = self.modulation(jax.nn.silu(condition))
@@ -174,5 +221,14 @@ class Denoiser(nnx.Module):
         mask = jnp.broadcast_to(audible[:, None], (len(audible), frame_seconds.shape[0], audible.shape[1]))
         mask = mask if near is None else mask & near
         for block in self.blocks:
-            x = block(x, modulation, audio.astype(dtype), frame_seconds, token_seconds, mask)
-        return base + CHANGE * self.out(self.norm(x)).astype(jnp.float32)
+            x = block(x, given, modulation, audio.astype(dtype), frame_seconds, token_seconds, mask)
+        change = self.out(self.norm(x)).astype(jnp.float32)
+        share = _of_each_value(motion.cover + COVER_GAIN * change[..., values:], values)
+        return share * motion.moved + (1 - share) * motion.behind[:, None] + CHANGE * change[..., :values]
+
+
+def _of_each_value(
+    cover: Float[Array, "batch frames patches places"], values: int
+) -> Float[Array, "batch frames patches values"]:
+    """The share of what covers, for each of the values of a patch: its places' channels."""
+    return jnp.repeat(jax.nn.sigmoid(cover), values // cover.shape[-1], axis=-1)

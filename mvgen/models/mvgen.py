@@ -1,4 +1,4 @@
-"""MVGen: the aligned encoder, the token decoder, the sketch and the denoiser as one model."""
+"""MVGen: the aligned encoder, the token decoder, movement and the denoiser as one model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int
 from mvgen.models.config import MVGenConfig
 from mvgen.models.denoiser import Denoiser
 from mvgen.models.encoder import AlignedEncoder
+from mvgen.models.movement import Movement
 from mvgen.models.patches import patchify, scaled
-from mvgen.models.sketch import Sketch
 from mvgen.models.token_decoder import TokenDecoder
 
 
@@ -23,7 +23,7 @@ class MVGen(nnx.Module):
         self.config = config
         self.encoder = AlignedEncoder(config, rngs=rngs)
         self.decoder = TokenDecoder(config.decoder, rngs=rngs)
-        self.sketch = Sketch(config, rngs=rngs)
+        self.movement = Movement(config, rngs=rngs)
         self.denoiser = Denoiser(config, rngs=rngs)
 
     def video_latents(
@@ -48,6 +48,17 @@ class MVGen(nnx.Module):
         if self.config.sees_landmarks:
             seen["landmarks"] = batch["landmarks"].astype(jnp.float32)
         return self.encoder.video_latents(seen)
+
+    def picture(
+        self, batch: dict[str, Array], recolouring: Callable[[Array], Array] | None = None
+    ) -> Float[Array, "batch time height width channels"]:
+        """What the film part paints: the latents of a batch, or its frames from -1 to 1 (with ``recolouring``)."""
+        if self.config.use_latents:
+            return jnp.asarray(batch["latents"], jnp.float32)
+        frames = scaled(batch["frames"])
+        if not recolouring:
+            return frames
+        return recolouring(frames.reshape(*frames.shape[:2], -1, 3)).reshape(frames.shape)
 
     def audio_latents(self, tokens: Int[Array, "batch tokens codebooks"]) -> Float[Array, "batch tokens dim"]:
         """Latents of the sound alone, one a token."""

@@ -1,25 +1,21 @@
-"""The one loss: InfoNCE and matching, cross-entropy of the tokens, flow matching of the frames, and the sketch's."""
+"""The one loss: InfoNCE and matching, cross-entropy of the tokens, and the film's (:mod:`mvgen.training.film`)."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Collection
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int
 
 from mvgen import clock
 from mvgen.data import augment
-from mvgen.models import delay, flow_matching
-from mvgen.models.denoiser import stretch
+from mvgen.models import delay
 from mvgen.models.mvgen import MVGen
-from mvgen.models.patches import patchify, scaled
-from mvgen.models.positions import own_latents
-from mvgen.models.sketch import COARSER
+from mvgen.training.film import film_losses, points_of
 
 NEAR_SHIFT = 1  # frames: a shift this small is no negative, since neighbouring frames look alike
 
@@ -32,7 +28,7 @@ class LossConfig:
     music: float
     prior: float
     video: float
-    sketch: float
+    movement: float
     max_shift_seconds: float
     video_examples: int
     video_stretches: int
@@ -190,59 +186,6 @@ def music_losses(
     return losses
 
 
-def video_loss(
-    model: MVGen,
-    frames: UInt8[Array, "batch time height width 3"],
-    audio: Float[Array, "batch tokens dim"],
-    key: jax.Array,
-    dropout: float,
-    recolouring: Callable[[Array], Array],
-    stretches: int = 1,
-) -> Array:
-    """Flow-matching loss on so many stretches of ``denoiser_frames`` frames of each example, drawn anywhere in it.
-
-    The given image is any frame of the window; in half the examples the stretch's first frame is known (almost clean),
-    so that generation can go on from where the last stretch ended. ``recolouring`` augments the clip's patches.
-    """
-    config = model.config
-    time = frames.shape[1]
-    length = min(config.denoiser_frames, time)
-    keys = jax.random.split(key, 8)
-
-    def values(frames: Array) -> Array:
-        return recolouring(scaled(patchify(frames, config.denoiser_patch)))
-
-    frames, audio = (jnp.concatenate([x] * stretches) for x in (frames, audio))
-    batch = len(frames)
-    start = jax.random.randint(keys[0], (batch,), 0, time - length + 1)
-    cut = jax.vmap(partial(jax.lax.dynamic_slice_in_dim, axis=0), (0, 0, None))
-    clean = values(cut(frames, start, length))
-    moment = jax.random.randint(keys[1], (batch,), 0, time)
-    given = values(frames[jnp.arange(batch), moment][:, None])
-    known = (jax.random.uniform(keys[2], (batch, 1)) < 0.5) & (jnp.arange(length) == 0)
-    level = jnp.broadcast_to(flow_matching.draw_levels(keys[3], (batch, 1)), (batch, length))
-    level = jnp.where(known, jax.random.uniform(keys[4], (batch, 1), minval=0.7, maxval=1.0), level)
-    noisy = flow_matching.mix(clean, jax.random.normal(keys[5], clean.shape), level)
-    keep_image = jax.random.uniform(keys[6], (batch,)) >= dropout
-    keep_sound = jax.random.uniform(keys[7], (batch,)) >= dropout
-    image = jnp.where(keep_image[:, None, None], given[:, 0], 0.0)
-    audio = model.denoiser.withheld(audio, keep_sound)
-    heard = stretch(audio, start, length, config.attention_window)
-    # The sketch learns by itself (`sketch_loss`); here it is taken as it is.
-    sketch = jax.lax.stop_gradient(model.sketch.change(heard.own_audio, own_latents(audio)[jnp.arange(batch), moment]))
-    predicted = model.denoiser(noisy, level, image, sketch, *heard)
-    return flow_matching.loss(predicted, clean, 1.0 - known.astype(jnp.float32))
-
-
-def sketch_loss(
-    model: MVGen, frames: UInt8[Array, "batch time height width 3"], audio: Float[Array, "batch tokens dim"]
-) -> Array:
-    """Mean squared error of the sketch, in units of ``CHANGE``, over all frames of the window."""
-    drawn = model.sketch(own_latents(audio))
-    coarse = scaled(frames).reshape(*frames.shape[:2], drawn.shape[2], COARSER, drawn.shape[3], COARSER, 3).mean((3, 5))
-    return jnp.mean((drawn - (coarse - coarse.mean(axis=1, keepdims=True))) ** 2) / flow_matching.CHANGE**2
-
-
 def total_loss(
     model: MVGen, batch: dict[str, Array], key: jax.Array, config: LossConfig, *, train: bool = True
 ) -> tuple[Array, dict[str, Array]]:
@@ -262,10 +205,9 @@ def total_loss(
     """
     keys = jax.random.split(key, 4)
     tokens = batch["tokens"].astype(jnp.int32)
-    frames = batch["frames"]
     shift_key, colour_key = jax.random.split(keys[0])
-    if train and config.shift:
-        frames = augment.shifted(frames, shift_key, config.shift)
+    if train and config.shift and not model.config.use_latents:
+        batch = batch | {"frames": augment.shifted(batch["frames"], shift_key, config.shift)}
         if "landmarks" in batch:
             points = batch["landmarks"].astype(jnp.float32)
             batch = batch | {"landmarks": augment.moved(points, shift_key, config.shift, model.config.frame_size)}
@@ -278,15 +220,15 @@ def total_loss(
     metrics: dict[str, Array] = {}
     video = audio = None
     if config.align or config.music or config.prior:
-        video = model.video_latents({**batch, "frames": frames}, recolouring)
-    if config.align or config.video or config.sketch:
+        video = model.video_latents(batch, recolouring)
+    if config.align or config.video or config.movement:
         audio = model.audio_latents(tokens)
     if config.align:
         assert video is not None and audio is not None
         z_video = model.encoder.coordinates(video, "video")
         z_audio = model.encoder.coordinates(audio, "audio")
         scale = jnp.exp(jnp.minimum(model.encoder.log_scale[...], jnp.log(100.0)))
-        reach = min(round(config.max_shift_seconds * clock.FRAME_RATE), frames.shape[1] // 2)
+        reach = min(round(config.max_shift_seconds * clock.FRAME_RATE), tokens.shape[1] // 4)
         clips, metrics["clip_accuracy"] = contrast(z_video, z_audio, scale)
         shifts, metrics["shift_accuracy"] = contrast_shifts(z_video, z_audio, scale, reach)
         belonging, metrics["belonging_auc"] = belonging_loss(model, z_video, z_audio, reach)
@@ -305,16 +247,15 @@ def total_loss(
         total += sum((getattr(config, part) * value for part, value in parts.items()), jnp.zeros(()))
     # The film reads the audio latents as alignment and music have made them; it does not shape them.
     heard = None if audio is None else jax.lax.stop_gradient(audio)
-    if config.video:
+    if config.video or config.movement:
         assert heard is not None
-        some = config.video_examples or len(frames)
-        metrics["video"] = video_loss(
-            model, frames[:some], heard[:some], keys[3], dropout, recolouring, config.video_stretches
-        )
-        total += config.video * metrics["video"]
-    if config.sketch:
-        assert heard is not None
-        metrics["sketch"] = sketch_loss(model, frames, heard)
-        total += config.sketch * metrics["sketch"]
+        picture = model.picture(batch, recolouring)
+        parts = film_losses(
+            model, picture, points_of(model, batch), heard, keys[3],
+            examples=config.video_examples or len(picture), stretches=config.video_stretches, dropout=dropout,
+            movement=bool(config.movement), video=bool(config.video), train=train,
+        )  # fmt: skip
+        metrics |= parts
+        total += sum((getattr(config, part) * parts[part] for part in ("movement", "video") if part in parts), 0.0)
     metrics["loss"] = total
     return total, metrics

@@ -10,7 +10,7 @@ import optax
 
 from mvgen.errors import UserError
 
-PARTS = ("encoder", "decoder", "sketch", "denoiser")
+PARTS = ("encoder", "decoder", "movement", "denoiser")
 """Parts of the model that can be frozen, by the names of their parameters."""
 NEVER = 2**31 - 1
 USUAL_DECAY, USUAL_AFTER = 0.98, 20
@@ -27,7 +27,7 @@ def learned_parts(config: Any) -> tuple[str, ...]:
     reached = {
         "encoder": loss.align or loss.music or loss.prior,
         "decoder": loss.music or loss.prior,
-        "sketch": loss.sketch,
+        "movement": loss.movement,
         "denoiser": loss.video,
     }
     frozen = [name.strip() for name in config.train.get("frozen", "").split(",") if name.strip()]
@@ -36,7 +36,7 @@ def learned_parts(config: Any) -> tuple[str, ...]:
     learned = tuple(part for part in PARTS if reached[part] and part not in frozen)
     if not learned:
         raise UserError(
-            "there is nothing to learn: config.loss.align, music, prior, video and sketch reach no part that "
+            "there is nothing to learn: config.loss.align, music, prior, video and movement reach no part that "
             "config.train.frozen leaves free"
         )
     return learned

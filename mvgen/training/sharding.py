@@ -41,11 +41,13 @@ RULES: tuple[tuple[str, P], ...] = (
     # The other projections: their output goes into the residual stream, which tensor does not split.
     (r"(^|/)(patches|merge\d*|join|flow|semantic|landmarks|project_(video|audio))/kernel$", P("fsdp", None)),
     (r"(^|/)(verdict|condition|locked|two|text|read|scale)/kernel$", P("fsdp", None)),
-    (r"(^|/)(noisy|image|level[12]|modulation|base|draw|denoiser/out)/kernel$", P("fsdp", None)),
+    (r"(^|/)(noisy|image|level[12]|modulation|base|points|denoiser/out)/kernel$", P("fsdp", None)),
+    (r"(^|/)(cells|find|layers|audio|given|first|heard|memory|places)/kernel$", P("fsdp", None)),
     # Small vectors and the patches' places: every device has them whole.
     (r"(^|/)norm\w*/(scale|bias)$", P()),
     (r"/bias$", P()),
     (r"(^|/)(log_scale|no_video|no_audio|place|modulation_offset)$", P()),
+    (r"(^|/)movement/(offset|strength|softness|near)$", P()),
 )
 """Regular expression over a parameter's path, and how its last axes are split. The first that matches holds."""
 

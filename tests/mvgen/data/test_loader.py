@@ -103,7 +103,7 @@ def test_bad_input_is_one_clear_line(windows: loader.Windows, tmp_path) -> None:
     with pytest.raises(UserError, match="does not divide among 3 hosts"):
         loader.batches(windows, 4, 0, process_count=3)
     latents = RecordSpec(4, 64, frame_size=None, latent_shape=(8, 8, 4))
-    with pytest.raises(UserError, match="hold no `frames`"):
+    with pytest.raises(UserError, match="hold latents and no frames"):
         loader.used_features(latents, None)
     empty = write_records(tmp_path / "empty", {"train": [], "test": [3]}, SPEC)
     with pytest.raises(UserError, match="there are none"):

@@ -135,7 +135,7 @@ def test_video_has_a_frame_for_two_tokens_at_any_length(frames):
 def painting_model():
     """The small model with output layers that are not zero, as they are before training: what it predicts is seen."""
     model = small_model()
-    for number, layer in enumerate((model.denoiser.out, model.sketch.draw)):
+    for number, layer in enumerate((model.denoiser.out, model.movement.planner.places, model.movement.reader.layers)):
         layer.kernel[...] = 0.1 * jax.random.normal(jax.random.key(number), layer.kernel.shape)
     return model
 
@@ -165,6 +165,32 @@ def test_a_film_hangs_on_its_seed_its_music_and_its_image_and_goes_on_from_stret
     late[:, 18:] = (late[:, 18:] + 5) % SMALL.codebook_size
     moved = np.abs(film(tokens=late) - plain).max(axis=(0, 2, 3, 4))
     assert moved[9] > 0
+
+
+class Halved:
+    """Stands for an autoencoder: latents are the picture at half its size, with an empty fourth channel."""
+
+    def encode(self, frames):
+        small = frames.reshape(len(frames), 8, 2, 8, 2, 3).mean((2, 4)) / 127.5 - 1
+        return np.pad(small, ((0, 0), (0, 0), (0, 0), (0, 1))).astype(np.float16)
+
+    def decode(self, latents):
+        picture = np.clip((latents[..., :3].astype(np.float32) + 1) * 127.5, 0, 255).round().astype(np.uint8)
+        return picture.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def test_a_model_of_latents_films_in_them():
+    model = small_model(use_latents=True, use_frames=False, latent_shape=(8, 8, 4), denoiser_patch=2)
+    batch = small_batch(batch=2, frames=7)
+    image, keys = batch["frames"][:, 0], jax.random.split(jax.random.key(0), 2)
+    film = generate_video(model, image, batch["tokens"], keys, Filming(steps=1), 10, Halved())
+    assert film.shape == (2, 7, 16, 16, 3) and film.dtype == np.uint8
+    np.testing.assert_array_equal(film[:, 0], image)
+    # Untrained, it holds the image: as its latents have it.
+    held = Halved().decode(Halved().encode(image))
+    assert np.abs(film[:, 1:].astype(int) - held[:, None]).max() <= 3
+    with pytest.raises(ValueError, match="needs their autoencoder"):
+        generate_video(model, image, batch["tokens"], keys, Filming(steps=1), 10)
 
 
 def test_guided_filming_runs_and_differs():

@@ -6,7 +6,7 @@ import numpy as np
 
 from mvgen import clock
 from mvgen.models import flow_matching
-from mvgen.models.denoiser import stretch
+from mvgen.models.denoiser import POINT_VALUES, Motion, stretch
 from tests.mvgen.models.small import SMALL, small_model
 
 SHAPE = (2, 4, 16, 48)
@@ -18,6 +18,23 @@ def test_a_perfect_predictor_is_reached_in_any_number_of_steps():
     for steps in (1, 3, 8):
         x = flow_matching.sample(lambda x, t: clean, noise, steps, clean, jnp.zeros(SHAPE[:2]), nothing)
         np.testing.assert_allclose(x, clean, atol=1e-5)
+
+
+def test_second_order_comes_nearer_in_few_steps_and_begins_as_euler():
+    noise = jax.random.normal(jax.random.key(1), (1, 1, 16, 16))
+    spread, nothing = 0.3, jnp.zeros((1, 1), bool)
+
+    def posterior_mean(x, level):
+        t = level[..., None, None]
+        return x * t * spread**2 / (t**2 * spread**2 + (1 - t) ** 2)
+
+    def sampled(steps, sampler):
+        return flow_matching.sample(posterior_mean, noise, steps, noise, jnp.zeros((1, 1)), nothing, sampler)
+
+    exact = sampled(400, "euler")
+    errors = {sampler: float(jnp.abs(sampled(8, sampler) - exact).mean()) for sampler in flow_matching.SAMPLERS}
+    assert errors["multistep"] < 0.5 * errors["euler"]
+    np.testing.assert_array_equal(sampled(1, "euler"), sampled(1, "multistep"))
 
 
 def test_the_sampler_stays_on_the_path_of_an_exact_model():
@@ -63,9 +80,13 @@ def test_denoiser_hears_only_near_its_frames_and_starts_at_the_image():
     image = jax.random.normal(jax.random.key(6), (2, 16, 48))
     level = jnp.full(SHAPE[:2], 0.5)
 
+    held = jnp.broadcast_to(image[:, None], SHAPE)
+    points = jnp.zeros((*SHAPE[:2], POINT_VALUES * len(model.config.hanging)))
+    still = Motion(held, jnp.zeros((*SHAPE[:3], 16)), image, points)
+
     def film(audio, start):
         heard = stretch(audio, start, length, model.config.attention_window)
-        return model.denoiser(noisy, level, image, jnp.zeros_like(noisy), *heard)
+        return model.denoiser(noisy, level, image, still, *heard)
 
     # Fresh, it predicts that nothing changes.
     np.testing.assert_array_equal(film(audio, 8), jnp.broadcast_to(image[:, None], noisy.shape))

@@ -62,7 +62,7 @@ def overrides(musicgen: Path, records: Path) -> dict:
         "model.denoiser_patch": 8, "model.decoder_width": 24, "model.decoder_heads": 3, "model.decoder_layers": 2,
         "model.decoder_hidden": 40, "model.text_width": 0, "model.frame_locked": False,
         "train.steps": 3, "train.eval_every": 0, "train.log_every": 1,
-        "train.checkpoint_every": 3, "loss.align": 0.0, "loss.video": 0.0, "loss.sketch": 0.0,
+        "train.checkpoint_every": 3, "loss.align": 0.0, "loss.video": 0.0, "loss.movement": 0.0,
     }  # fmt: skip
 
 

@@ -96,8 +96,8 @@ def test_moments_are_told_apart_by_what_sounds_then():
 
 def test_a_part_learns_where_a_loss_reaches_it_and_it_is_not_frozen():
     config = get_config()
-    assert learned_parts(config) == ("encoder", "decoder", "sketch", "denoiser")
-    config.loss.video = config.loss.sketch = 0.0
+    assert learned_parts(config) == ("encoder", "decoder", "movement", "denoiser")
+    config.loss.video = config.loss.movement = 0.0
     assert learned_parts(config) == ("encoder", "decoder")
     config.train.frozen = "encoder"
     assert learned_parts(config) == ("decoder",)
@@ -107,7 +107,7 @@ def test_a_part_learns_where_a_loss_reaches_it_and_it_is_not_frozen():
     config.loss.video = 1.0
     assert learned_parts(config) == ("denoiser",)
     config.train.frozen = "brain"
-    with pytest.raises(UserError, match="'brain'; it can name encoder, decoder, sketch, denoiser"):
+    with pytest.raises(UserError, match="'brain'; it can name encoder, decoder, movement, denoiser"):
         learned_parts(config)
 
 
@@ -134,7 +134,7 @@ def test_music_losses_of_even_odds_are_log_of_entries():
     ("left_out", "idle"),
     [
         ({"align": 0.0, "video": 0.0}, ("project_video", "denoiser")),
-        ({"music": 0.0, "prior": 0.0, "sketch": 0.0}, ("decoder", "sketch")),
+        ({"music": 0.0, "prior": 0.0, "movement": 0.0}, ("decoder", "movement")),
     ],
 )
 def test_a_zero_weight_leaves_its_part_out(left_out, idle):
@@ -150,13 +150,13 @@ def test_a_zero_weight_leaves_its_part_out(left_out, idle):
         jax.tree_util.keystr(path): float(jnp.abs(leaf).max())
         for path, leaf in jax.tree_util.tree_leaves_with_path(gradients)
     }
-    for part in ("project_video", "decoder", "denoiser", "sketch"):
+    for part in ("project_video", "decoder", "denoiser", "movement"):
         assert any(size > 0 for path, size in sizes.items() if part in path) == (part not in idle)
 
 
 def test_contrasts_inside_a_clip_have_weights_of_their_own():
     model, batch = small_model(), small_batch(batch=2, frames=6)
-    config = dataclasses.replace(CONFIG, music=0.0, prior=0.0, video=0.0, sketch=0.0)
+    config = dataclasses.replace(CONFIG, music=0.0, prior=0.0, video=0.0, movement=0.0)
 
     graph, state = nnx.split(model)
 
@@ -181,7 +181,7 @@ def test_the_whole_loss_is_finite_and_moves_every_part():
         return losses.total_loss(nnx.merge(graph, state), small_batch(), jax.random.key(0), CONFIG)[0]
 
     gradients = quick_jit(jax.grad(loss))(state)
-    for part in ("encoder", "decoder", "sketch", "denoiser"):
+    for part in ("encoder", "decoder", "movement", "denoiser"):
         assert any(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradients[part]))
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradients))
 
@@ -229,7 +229,7 @@ def test_tokens_of_a_wrong_past_are_not_taught():
 
 def test_evaluation_does_not_augment():
     graph, state = nnx.split(small_model())
-    config = dataclasses.replace(CONFIG, align=0.0, video=0.0, sketch=0.0)
+    config = dataclasses.replace(CONFIG, align=0.0, video=0.0, movement=0.0)
 
     @partial(quick_jit, static_argnames="train")
     def music(key, train):
@@ -237,3 +237,27 @@ def test_evaluation_does_not_augment():
 
     assert music(jax.random.key(0), False) == music(jax.random.key(1), False)
     assert music(jax.random.key(0), True) != music(jax.random.key(1), True)
+
+
+def test_the_films_losses_learn_from_landmarks_and_from_latents():
+    """Every part has its loss, which a parameter of it moves; what cannot be read off a grid has none."""
+    rng = np.random.default_rng(0)
+    batch = small_batch(batch=2)
+    places = rng.uniform(0.2, 0.8, (2, 10, 3, 2))
+    batch["landmarks"] = np.concatenate([places, np.ones((2, 10, 3, 1))], axis=-1).astype(np.float16)
+    batch["latents"] = rng.normal(size=(2, 10, 8, 8, 4)).astype(np.float16)
+    config = dataclasses.replace(CONFIG, align=0.0, music=0.0, prior=0.0)
+    named = {"landmarks": 3, "landmark_parents": (0, 0, 2)}
+    latent = {"use_latents": True, "use_frames": False, "latent_shape": (8, 8, 4), "denoiser_patch": 2}
+    for changes in (named, latent):
+        graph, state = nnx.split(small_model(**changes))
+
+        def loss(state, graph=graph):
+            return losses.total_loss(nnx.merge(graph, state), batch, jax.random.key(0), config)
+
+        gradients, metrics = quick_jit(jax.grad(loss, has_aux=True))(state)
+        assert {"points", "plan", "carry", "movement", "video"} <= metrics.keys()
+        assert (metrics["points"] > 0) == (changes is named) and metrics["plan"] > 0 and metrics["carry"] > 0
+        for part in ("reader", "planner"):
+            assert any(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradients["movement"][part]))
+        assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradients))

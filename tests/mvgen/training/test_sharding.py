@@ -78,7 +78,7 @@ from tests.mvgen.synthetic import SPEC, tiny
 STEPS, SAVED = 5, 3
 config = tiny(sys.argv[1])
 config.data.batch_size = 8
-config.loss.video = config.loss.sketch = 0.0  # half of the time to compile
+config.loss.video = config.loss.movement = 0.0  # half of the time to compile
 config.optimizer.learning_rate = 1e-4  # rounding grows with every step, the faster the larger it is
 windows = loop.open_windows(config, "train")
 examples = loop.batches_of(config, windows, 0)
