@@ -19,16 +19,16 @@ BOUNDS = {
     "data.bad_records": AT_LEAST_0,
     "loss.align": AT_LEAST_0,
     "loss.music": AT_LEAST_0,
-    "loss.prior": AT_LEAST_0,
+    "loss.token_head": AT_LEAST_0,
     "loss.video": AT_LEAST_0,
     "loss.movement": AT_LEAST_0,
     "loss.shifts": AT_LEAST_0,
-    "loss.moments": AT_LEAST_0,
+    "loss.frame_level": AT_LEAST_0,
     "loss.max_shift_seconds": AT_LEAST_0,
     "loss.video_examples": AT_LEAST_0,
     "loss.video_stretches": AT_LEAST_1,
     "loss.condition_dropout": SHARE,
-    "loss.wrong_past": SHARE,
+    "loss.history_corruption": SHARE,
     "augment.zoom": AT_LEAST_0,
     "augment.turn": (0, 180),
     "augment.pan": SHARE,
@@ -83,18 +83,20 @@ def get_config() -> ConfigDict:
     config.model.use_semantic = True  # let it see semantic embeddings, where the records hold them
     config.model.use_landmarks = False  # let it see where hands and what they hold are, where the records say so
     config.model.window_mean = True  # let it see each patch's difference from its mean over the window
-    config.model.positions = "rotary"  # towers: none, sinusoid, rotary, bias, taps (per-head time bias)
+    config.model.positions = "rotary"  # towers: none, sinusoid, rotary, alibi, time_bias (a Gaussian for each head)
     config.model.attention_window = 0.5  # seconds that temporal (cross-)attention may look either way; 0: all
     config.model.decoder_layers = 4  # token decoder (MusicGen's form)
     config.model.cross_attention = True  # token decoder attends to the video latents
     config.model.frame_locked = True  # frame-locked addition: each token is also given its own frame's latent
-    config.model.frame_prior = True  # per-frame token head: what that latent alone says is added to the scores
-    config.model.recent_moments = 6  # timesteps that the previous-timesteps convolution reads; 0: there is none
+    config.model.token_head = True  # per-frame token head: what that latent alone says is added to the scores
+    config.model.previous_timesteps = 6  # timesteps that the previous-timesteps convolution reads; 0: there is none
     config.model.decoder_width = 0  # channels of the token decoder, where it is not as wide as the towers; 0: width
     config.model.decoder_heads = 0  # its heads; 0: heads
     config.model.decoder_hidden = 0  # inner width of its MLPs; 0: four times its channels
     config.model.text_width = 0  # width of embedded words that it can be given beside the video; 0: it reads no text
-    config.model.cross_positions = "taps"  # of its cross-attention, as for positions but not sinusoid; "": as positions
+    config.model.cross_positions = (
+        "time_bias"  # of its cross-attention, as for positions but not sinusoid; "": as positions
+    )
     config.model.cross_window = -1.0  # seconds it may look either way; 0: all; negative: attention_window
     config.model.movement_width = 128  # channels of the image's reader and of the planner of movement
     config.model.movement_heads = 4
@@ -113,16 +115,18 @@ def get_config() -> ConfigDict:
     config.loss = ConfigDict()
     config.loss.align = 1.0  # InfoNCE over clips, time shifts and frames; 0 leaves the part out
     config.loss.music = 1.0  # cross-entropy of the audio tokens given the video
-    config.loss.prior = 1.0  # the same, of the per-frame token head; times `music`
+    config.loss.token_head = 1.0  # the same, of the per-frame token head; times `music`
     config.loss.video = 1.0  # flow matching of the frames given image and audio tokens
     config.loss.movement = 1.0  # points of the image, planned movement, and the image carried by the true one
     config.loss.shifts = 1.0  # within `align`: weight of InfoNCE over time shifts inside a clip; 0: not learned
-    config.loss.moments = 1.0  # within `align`: weight of frame-level InfoNCE inside a clip; 0: not learned
+    config.loss.frame_level = 1.0  # within `align`: weight of frame-level InfoNCE inside a clip; 0: not learned
     config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
     config.loss.video_examples = 2  # so many examples of a batch teach the denoiser (it costs most); 0: all
     config.loss.video_stretches = 1  # and each of them with so many stretches of model.denoiser_frames frames
     config.loss.condition_dropout = 0.1  # share of examples whose condition is dropped (for guidance)
-    config.loss.wrong_past = 0.8  # history corruption: share of examples that begin with the sound of another time
+    config.loss.history_corruption = (
+        0.8  # history corruption: share of examples that begin with the sound of another time
+    )
 
     config.augment = ConfigDict()
     config.augment.zoom = 0.0  # each clip is filmed anew, its flow with it: nearer or farther by up to this share,

@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
 
     config.loss.align = 0.0
     config.loss.music = 0.0
-    config.loss.prior = 0.0
+    config.loss.token_head = 0.0
     config.loss.video_examples = 4
     config.optimizer.learning_rate = 2e-3
     config.train.frozen = "encoder,decoder"

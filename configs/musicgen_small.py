@@ -26,12 +26,12 @@ def get_config() -> ConfigDict:
     config.model.decoder_layers = 24
     config.model.decoder_hidden = 4096
     config.model.text_width = 768  # T5-base's: keeps MusicGen's way to read text
-    config.model.cross_positions = "taps"  # the time bias of the frames; the words beside them have none
+    config.model.cross_positions = "time_bias"  # the time bias of the frames; the words beside them have none
     config.model.frame_locked = True  # starts by adding nothing to a dropped video
-    config.model.frame_prior = False
-    config.model.recent_moments = 0
+    config.model.token_head = False
+    config.model.previous_timesteps = 0
 
-    config.loss.wrong_past = 0.0
+    config.loss.history_corruption = 0.0
 
     config.optimizer.learning_rate = 1e-4
     config.optimizer.weight_decay = 0.01

@@ -23,8 +23,8 @@ def get_config() -> ConfigDict:
     config.model.decoder_width = 1024
     config.model.decoder_heads = 16
     config.model.decoder_hidden = 4096
-    config.model.frame_prior = False
-    config.model.recent_moments = 0
+    config.model.token_head = False
+    config.model.previous_timesteps = 0
 
     config.mesh.fsdp = 16
     return config

@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
 
     config.data.batch_size = 8
     config.loss.music = 0.0
-    config.loss.prior = 0.0
+    config.loss.token_head = 0.0
     config.loss.video = 0.0
     config.loss.sketch = 0.0
 

@@ -60,7 +60,7 @@ def check_exportable(config: DecoderConfig, drop: bool) -> list[str]:
     if beyond and not drop:
         raise UserError(
             f"MusicGen has no {' and no '.join(beyond)}, which this model was trained with; "
-            "train with model.frame_locked=False, frame_prior=False, recent_moments=0, cross_positions=none and "
+            "train with model.frame_locked=False, token_head=False, previous_timesteps=0, cross_positions=none and "
             "cross_window=0, or say --drop to leave them out (its logits are then other than here)"
         )
     return beyond

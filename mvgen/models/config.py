@@ -20,8 +20,8 @@ class DecoderConfig:
     """Sizes and switches of the token decoder. With ``video_width`` 0 it is MusicGen's, number for number.
 
     ``hidden`` is the MLP's inner width. ``video_width`` and ``text_width`` are those of what it is conditioned on; 0:
-    none. ``cross_attention``, ``frame_locked``, ``frame_prior``, ``rotary``, ``bias`` (one of ``TIME_BIASES``, or "")
-    and ``window`` (seconds; 0 is all) say how it meets video. ``recent_moments``: how many timesteps the
+    none. ``cross_attention``, ``frame_locked``, ``token_head``, ``rotary``, ``bias`` (one of ``TIME_BIASES``, or "")
+    and ``window`` (seconds; 0 is all) say how it meets video. ``previous_timesteps``: how many timesteps the
     previous-timesteps convolution reads; 0: there is none.
     """
 
@@ -35,12 +35,12 @@ class DecoderConfig:
     text_width: int = 0
     cross_attention: bool = True
     frame_locked: bool = False
-    frame_prior: bool = False
+    token_head: bool = False
     rotary: bool = False
     window: float = 0.0
     dtype: str = "float32"
     bias: str = ""
-    recent_moments: int = 0
+    previous_timesteps: int = 0
 
     @property
     def compute_dtype(self) -> jnp.dtype:
@@ -51,8 +51,8 @@ class DecoderConfig:
         """What of this decoder MusicGen's has not, in words; empty where both are the same."""
         parts = {
             "frame-locked addition": self.frame_locked,
-            "frame prior": self.frame_prior,
-            "recent moments": bool(self.recent_moments),
+            "per-frame token head": self.token_head,
+            "previous-timesteps convolution": bool(self.previous_timesteps),
             "rotary cross-attention": self.cross_attention and self.rotary,
             "bias of cross-attention by time": self.cross_attention and bool(self.bias),
             "window of cross-attention": self.cross_attention and bool(self.window),
@@ -85,7 +85,7 @@ class MVGenConfig:
     decoder_layers: int
     cross_attention: bool
     frame_locked: bool
-    frame_prior: bool
+    token_head: bool
     denoiser_width: int
     denoiser_layers: int
     denoiser_heads: int
@@ -96,7 +96,7 @@ class MVGenConfig:
     decoder_hidden: int = 0
     text_width: int = 0  # width of the text embeddings that the token decoder is given beside the video; 0: no text
     cross_positions: str = ""  # of the token decoder's cross-attention, one of CROSS_POSITIONS; "": as positions
-    recent_moments: int = 0  # timesteps that the previous-timesteps convolution reads; 0: none
+    previous_timesteps: int = 0  # timesteps that the previous-timesteps convolution reads; 0: none
     window_mean: bool = True  # whether the video tower sees what sets each patch apart from its mean over the window
     landmarks: int = 0  # points that the records follow
     landmark_parents: tuple[int, ...] = ()  # for each the point that it hangs on; empty: none hangs on another
@@ -163,8 +163,10 @@ class MVGenConfig:
             raise UserError(
                 f"config.model.cross_positions is {self.cross_positions!r}; choose one of {', '.join(CROSS_POSITIONS)}"
             )
-        if self.recent_moments < 0:
-            raise UserError(f"config.model.recent_moments is {self.recent_moments}; it is a number of moments, or 0")
+        if self.previous_timesteps < 0:
+            raise UserError(
+                f"config.model.previous_timesteps is {self.previous_timesteps}; it is a number of timesteps, or 0"
+            )
         decoder = self.decoder
         if decoder.width % (2 * decoder.heads):
             raise UserError(
@@ -174,7 +176,7 @@ class MVGenConfig:
             raise UserError("config.model.text_width is read by cross-attention: set config.model.cross_attention")
         if decoder.text_width and decoder.rotary:
             raise UserError(
-                "text has no time: with config.model.text_width set config.model.cross_positions to taps "
+                "text has no time: with config.model.text_width set config.model.cross_positions to time_bias "
                 "(a time bias of the frames alone) or none, not rotary"
             )
         if self.use_landmarks and not self.landmarks:
@@ -200,10 +202,10 @@ class MVGenConfig:
             text_width=self.text_width,
             cross_attention=self.cross_attention,
             frame_locked=self.frame_locked,
-            frame_prior=self.frame_prior,
+            token_head=self.token_head,
             rotary=positions == "rotary",
             bias=positions if positions in TIME_BIASES else "",
-            recent_moments=self.recent_moments,
+            previous_timesteps=self.previous_timesteps,
             window=self.attention_window if self.cross_window < 0 else self.cross_window,
             dtype=self.dtype,
         )

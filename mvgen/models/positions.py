@@ -14,9 +14,9 @@ SLOWEST_HZ = 1 / 64
 FASTEST_HZ = 12.5  # one full turn every two frames: the highest rate that 25 frames a second can tell apart
 NEAREST_SECONDS, FARTHEST_SECONDS = 1 / clock.FRAME_RATE, 1.0
 """Reach of the first and the last head in :func:`distance_bias`; the latter is also the farthest centre of
-:func:`moment_taps`."""
+:func:`head_time_bias`."""
 OWN_SECONDS = 0.012
-"""Standard deviation of the first head's bias, which is centred on the query's own time (:func:`moment_taps`)."""
+"""Standard deviation of the first head's bias, which is centred on the query's own time (:func:`head_time_bias`)."""
 
 
 def _frequencies(count: int) -> Float[Array, " count"]:
@@ -66,7 +66,7 @@ def distance_bias(
     return -jnp.abs(query_seconds[:, None] - key_seconds[None, :])[None, None] / reach[None, :, None, None]
 
 
-def moment_taps(
+def head_time_bias(
     query_seconds: Float[Array, " query"], key_seconds: Float[Array, " key"], heads: int
 ) -> Float[Array, "1 heads query key"]:
     """Per-head time bias: what is added to attention's scores, a fixed Gaussian of the time from query to key.
@@ -86,7 +86,7 @@ def moment_taps(
     return -0.5 * (apart / deviation[:, None, None])[None] ** 2
 
 
-TIME_BIASES = {"bias": distance_bias, "taps": moment_taps}
+TIME_BIASES = {"alibi": distance_bias, "time_bias": head_time_bias}
 """Positions that are a bias of attention's scores, by name."""
 
 

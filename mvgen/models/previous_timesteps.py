@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from mvgen.models.linear import Linear
 
 
-class RecentMoments(nnx.Module):
+class PreviousTimesteps(nnx.Module):
     """A causal convolution over the last few timesteps, each gathered from the columns over which the delay spreads it.
 
     A codec's latent of a held note turns by much the same angle from timestep to timestep, so the next one is close to
@@ -25,13 +25,15 @@ class RecentMoments(nnx.Module):
     where the decoder is the one without them.
     """
 
-    def __init__(self, moments: int, width: int, video: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.moments = moments
+    def __init__(self, timesteps: int, width: int, video: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.timesteps = timesteps
         zeros = nnx.initializers.zeros
         self.scale = (
-            Linear(video, moments * width, use_bias=False, dtype=dtype, kernel_init=zeros, rngs=rngs) if video else None
+            Linear(video, timesteps * width, use_bias=False, dtype=dtype, kernel_init=zeros, rngs=rngs)
+            if video
+            else None
         )
-        self.read = Linear(moments * width, width, use_bias=False, dtype=dtype, kernel_init=zeros, rngs=rngs)
+        self.read = Linear(timesteps * width, width, use_bias=False, dtype=dtype, kernel_init=zeros, rngs=rngs)
 
     def __call__(
         self,
@@ -42,13 +44,13 @@ class RecentMoments(nnx.Module):
         """What to add to the last ``steps`` columns.
 
         Args:
-            embedded: a codebook each, the columns' embeddings, zero where a column holds no token; ``moments - 1``
+            embedded: a codebook each, the columns' embeddings, zero where a column holds no token; ``timesteps - 1``
                 columns more than ``steps``, in front.
             steps: how many columns.
             scales: of each of them, from the frame whose tokens it predicts.
         """
         gathered = []
-        for age in range(self.moments):
+        for age in range(self.timesteps):
             known = range(min(age, len(embedded) - 1) + 1)
             ends = [embedded[k].shape[1] - (age - k) for k in known]
             gathered.append(sum((embedded[k][:, end - steps : end] for k, end in zip(known, ends, strict=True)),

@@ -5,9 +5,9 @@ positions in steps, pre-norm layers of causal self-attention, cross-attention an
 codebook. It attends to embedded text, to video latents, or to both. Four things are added, each of which can be
 switched off: cross-attention to the video knows time in seconds (a per-head time bias, or rotary, and a local window);
 frame-locked addition gives each step the latent of the very frame whose tokens it predicts; a per-frame token head
-(:class:`~mvgen.models.token_head.FramePrior`) adds what that latent alone says of the tokens to the scores; and a
-previous-timesteps convolution (:class:`~mvgen.models.previous_timesteps.RecentMoments`) reads the last few timesteps of
-sound. With all off it is MusicGen, number for number.
+(:class:`~mvgen.models.token_head.TokenHead`) adds what that latent alone says of the tokens to the scores; and a
+previous-timesteps convolution (:class:`~mvgen.models.previous_timesteps.PreviousTimesteps`) reads the last few timesteps
+of sound. With all off it is MusicGen, number for number.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from mvgen.models.attention import Attention, Mlp, kept_dtype, laid_out
 from mvgen.models.config import DecoderConfig
 from mvgen.models.linear import Linear
 from mvgen.models.positions import musicgen_sinusoid, time_bias, within
-from mvgen.models.previous_timesteps import RecentMoments
-from mvgen.models.token_head import FramePrior
+from mvgen.models.previous_timesteps import PreviousTimesteps
+from mvgen.models.token_head import TokenHead
 
 EPSILON = 1e-5  # torch's LayerNorm default, which MusicGen's weights were trained with
 
@@ -47,7 +47,7 @@ class Condition(NamedTuple):
 
     ``keys_values``: per layer the cross-attention's keys and values, words first, then frames (empty: attend to
     nothing); ``locked``: what is added at each step; ``mask``: what each step may attend to (``None``: all);
-    ``step_seconds``: where steps stand, for rotary cross-attention alone; ``prior``: the per-frame token head's
+    ``step_seconds``: where steps stand, for rotary cross-attention alone; ``token_head``: the per-frame token head's
     log-probabilities; ``bias``: the time bias of cross-attention's scores (``None``: none); ``scales``: by which a
     step's frame scales what the previous-timesteps convolution reads.
     """
@@ -56,7 +56,7 @@ class Condition(NamedTuple):
     locked: Float[Array, "batch steps dim"] | None
     mask: Bool[Array, "batch 1 steps context"] | None
     step_seconds: Float[Array, " steps"] | None
-    prior: Float[Array, "batch steps codebooks size"] | None
+    token_head: Float[Array, "batch steps codebooks size"] | None
     bias: Float[Array, "1 heads steps context"] | None = None
     scales: Float[Array, "batch steps values"] | None = None
 
@@ -146,11 +146,11 @@ class TokenDecoder(nnx.Module):
         video = config.video_width
         self.condition = Linear(video, width, dtype=dtype, rngs=rngs) if video else None
         self.locked = Linear(video, width, dtype=dtype, rngs=rngs) if video and config.frame_locked else None
-        self.prior = FramePrior(config, rngs=rngs) if video and config.frame_prior else None
+        self.token_head = TokenHead(config, rngs=rngs) if video and config.token_head else None
         self.no_video = nnx.Param(jnp.zeros(video)) if video else None  # for a dropped video (guidance)
-        self.recent = (
-            RecentMoments(config.recent_moments, width, video, dtype=dtype, rngs=rngs)
-            if config.recent_moments
+        self.previous_timesteps = (
+            PreviousTimesteps(config.previous_timesteps, width, video, dtype=dtype, rngs=rngs)
+            if config.previous_timesteps
             else None
         )
         self.layers = nnx.List([DecoderLayer(config, rngs=rngs) for _ in range(config.layers)])
@@ -175,7 +175,7 @@ class TokenDecoder(nnx.Module):
         config = self.config
         contexts: list[Array] = []
         masks: list[Array | None] = []
-        locked = prior = step_seconds = frame_seconds = bias = scales = None
+        locked = token_head = step_seconds = frame_seconds = bias = scales = None
         if text is not None:
             words = text.embeddings.astype(config.compute_dtype)
             # Padding becomes zero after the projection, whose bias would else be heard where no word is to be seen.
@@ -198,16 +198,16 @@ class TokenDecoder(nnx.Module):
             frame_of_step = token_of_step // clock.TOKENS_PER_FRAME
             if self.locked is not None:
                 locked = self.locked(latents)[:, frame_of_step]
-            if self.recent is not None and self.recent.scale is not None:
-                scales = self.recent.scale(latents)[:, frame_of_step]
-            if self.prior is not None:
-                prior = delay.delay_scores(self.prior(latents))
+            if self.previous_timesteps is not None and self.previous_timesteps.scale is not None:
+                scales = self.previous_timesteps.scale(latents)[:, frame_of_step]
+            if self.token_head is not None:
+                token_head = delay.delay_scores(self.token_head(latents))
         keys_values = [
             layer.cross.keys_values(jnp.concatenate(contexts, axis=1), frame_seconds)
             for layer in self.layers
             if layer.cross is not None and contexts
         ]
-        return Condition(keys_values, locked, _joined(masks, contexts), step_seconds, prior, bias, scales)
+        return Condition(keys_values, locked, _joined(masks, contexts), step_seconds, token_head, bias, scales)
 
     def embed(
         self,
@@ -226,20 +226,20 @@ class TokenDecoder(nnx.Module):
         columns = jnp.concatenate([before, columns], axis=1)
         parts = [embed(columns[..., k]) for k, embed in enumerate(self.embeddings)]
         x = sum((part[:, before.shape[1] :] for part in parts), jnp.zeros(()))
-        if self.recent is not None:
+        if self.previous_timesteps is not None:
             real = columns != self.pad
-            x = x + self.recent([part * real[..., k, None] for k, part in enumerate(parts)], steps, scales)
+            x = x + self.previous_timesteps([part * real[..., k, None] for k, part in enumerate(parts)], steps, scales)
         return x + musicgen_sinusoid(first + jnp.arange(steps), x.shape[-1]).astype(x.dtype)
 
     def _no_columns(self, batch: int) -> Int[Array, "batch before codebooks"]:
         """What stands before the first column."""
-        return jnp.full((batch, max(self.config.recent_moments - 1, 0), self.config.codebooks), self.pad, jnp.int32)
+        return jnp.full((batch, max(self.config.previous_timesteps - 1, 0), self.config.codebooks), self.pad, jnp.int32)
 
-    def logits(self, x: Array, prior: Array | None) -> Float[Array, "batch steps codebooks size"]:
+    def logits(self, x: Array, token_head: Array | None) -> Float[Array, "batch steps codebooks size"]:
         """Scores of every entry of every codebook, float32."""
         x = self.norm(x)
         scores = jnp.stack([head(x) for head in self.heads], axis=2).astype(jnp.float32)
-        return scores if prior is None else scores + prior
+        return scores if token_head is None else scores + token_head
 
     def __call__(
         self,
@@ -272,7 +272,7 @@ class TokenDecoder(nnx.Module):
             keys, values = layer.attention.keys_values(layer.norm_self(x))
             context = condition.keys_values[number] if condition.keys_values else None
             x = layer(x, keys, values, causal, context, mask, seconds, bias, weights)
-        return self.logits(x, None if condition.prior is None else condition.prior[:, :length])
+        return self.logits(x, None if condition.token_head is None else condition.token_head[:, :length])
 
     def empty_cache(self, batch: int, steps: int) -> Cache:
         """Of no step yet, with room for so many."""
@@ -311,9 +311,17 @@ class TokenDecoder(nnx.Module):
             grown.append((keys, values))
             context = condition.keys_values[number] if condition.keys_values else None
             x = layer.step(x, keys, values, seen, context, mask, seconds, bias)
-        prior = None if condition.prior is None else jax.lax.dynamic_slice_in_dim(condition.prior, step, 1, axis=1)
-        newest = jnp.concatenate([cache.columns, column[:, None]], axis=1)[:, 1:] if self.recent else cache.columns
-        return self.logits(x, prior)[:, 0], Cache(grown, newest)
+        token_head = (
+            None
+            if condition.token_head is None
+            else jax.lax.dynamic_slice_in_dim(condition.token_head, step, 1, axis=1)
+        )
+        newest = (
+            jnp.concatenate([cache.columns, column[:, None]], axis=1)[:, 1:]
+            if self.previous_timesteps
+            else cache.columns
+        )
+        return self.logits(x, token_head)[:, 0], Cache(grown, newest)
 
 
 def _joined(masks: list[Array | None], contexts: list[Array]) -> Array | None:

@@ -12,7 +12,7 @@ from mvgen.models.config import DecoderConfig
 from mvgen.models.linear import Linear
 
 
-class FramePrior(nnx.Module):
+class TokenHead(nnx.Module):
     """Log-probabilities of the tokens of a frame, given its video latent and no token before them.
 
     A held note is told by its own past, so a decoder that sees the past learns what the picture means from the few

@@ -73,7 +73,7 @@ def start_from_codebooks(params: dict[Any, Any], codebooks: np.ndarray, key: jax
         embedding = decoder["embeddings"][number]["embedding"]  # one row more, for pad
         decoder["embeddings"][number]["embedding"] = embedding.at[: len(turned)].set(turned)
         head = turned.T * (HEAD_SIZE * spread / lengths[number] / np.sqrt(widths[1]))
-        for part in (decoder, decoder.get("prior")):
+        for part in (decoder, decoder.get("token_head")):
             if part is not None:
                 part["heads"][number]["kernel"] = head
     return params

@@ -20,7 +20,7 @@ from mvgen.files import write_text
 from mvgen.models.attention_maps import picture
 
 METRICS_FILE = "metrics.jsonl"
-SHOWN = ("loss", "align", "prior", "music", "video")
+SHOWN = ("loss", "align", "token_head", "music", "video")
 """The metrics that the progress line shows, of those there are."""
 LATEST = ("learning_rate", "decoder_learning_rate", "skipped_steps", "skipped_in_row")
 """The metrics of which the last value is reported, not the mean."""

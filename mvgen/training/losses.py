@@ -26,24 +26,24 @@ class LossConfig:
 
     align: float
     music: float
-    prior: float
+    token_head: float
     video: float
     movement: float
     max_shift_seconds: float
     video_examples: int
     video_stretches: int
     condition_dropout: float
-    wrong_past: float
+    history_corruption: float
     shift: int
     colour: float
     shifts: float = 1.0
-    moments: float = 1.0
+    frame_level: float = 1.0
 
     @classmethod
     def from_config(cls, config: Any) -> LossConfig:
         """From ``config.loss`` and ``config.augment``."""
         fields = {**config.loss.to_dict(), "shift": config.augment.shift, "colour": config.augment.colour}
-        return cls(**{**fields, "prior": fields["prior"] * fields["music"]})
+        return cls(**{**fields, "token_head": fields["token_head"] * fields["music"]})
 
 
 def contrast(video: Float[Array, "batch time latent"], audio: Array, scale: Array) -> tuple[Array, Array]:
@@ -85,7 +85,7 @@ def contrast_shifts(video: Array, audio: Array, scale: Array, reach: int) -> tup
     return loss, jnp.mean(jnp.abs(shifts[jnp.argmax(similarity, axis=1)]) <= NEAR_SHIFT)
 
 
-def contrast_moments(video: Array, audio: Array, scale: Array) -> tuple[Array, Array]:
+def contrast_frames(video: Array, audio: Array, scale: Array) -> tuple[Array, Array]:
     """Frame-level InfoNCE inside a clip, both ways, and the share of frames found within one frame.
 
     Every frame is to find its own sound among all the sounds of the same clip, and every sound its frame. Rhythm alone
@@ -129,7 +129,7 @@ def belonging_loss(model: MVGen, video: Array, audio: Array, reach: int) -> tupl
     return loss / 2, jnp.sum(above & ~own[None]) / (others * len(logits))
 
 
-def with_wrong_past(
+def with_corrupted_history(
     tokens: Int[Array, "batch tokens codebooks"], pad: int, key: jax.Array, share: float
 ) -> tuple[Int[Array, "batch columns codebooks"], Bool[Array, "batch columns"]]:
     """History corruption: the delayed grid, in a share of the examples with a wrong beginning, and its right columns.
@@ -157,14 +157,14 @@ def music_losses(
     tokens: Int[Array, "batch tokens codebooks"],
     video: Array,
     keep: Array,
-    parts: Collection[str] = ("prior", "music"),
-    wrong_past: tuple[Array, Array] | None = None,
+    parts: Collection[str] = ("token_head", "music"),
+    history_corruption: tuple[Array, Array] | None = None,
 ) -> dict[str, Array]:
     """Cross-entropies (nats a token) of the delayed tokens.
 
-    ``prior``: of the per-frame token head alone, which sees no token before; ``music``: given those too. Only
-    ``parts``, and no ``prior`` where the model has none. ``wrong_past``: the corrupted history that
-    :func:`with_wrong_past` gives, for ``music``.
+    ``token_head``: of the per-frame token head alone, which sees no token before; ``music``: given those too. Only
+    ``parts``, and no ``token_head`` where the model has none. ``history_corruption``: the corrupted history that
+    :func:`with_corrupted_history` gives, for ``music``.
     """
     decoder = model.decoder
     grid = delay.delay(tokens, decoder.pad)
@@ -177,10 +177,10 @@ def music_losses(
         return jnp.sum(losses * real) / jnp.sum(real)
 
     losses = {}
-    if "prior" in parts and condition.prior is not None:
-        losses["prior"] = cross_entropy(condition.prior, real)
+    if "token_head" in parts and condition.token_head is not None:
+        losses["token_head"] = cross_entropy(condition.token_head, real)
     if "music" in parts:
-        heard, taught = (grid, None) if wrong_past is None else wrong_past
+        heard, taught = (grid, None) if history_corruption is None else history_corruption
         scores = decoder.scores(heard[:, :-1], condition)
         losses["music"] = cross_entropy(scores, real if taught is None else real & taught[:, 1:, None])
     return losses
@@ -219,7 +219,7 @@ def total_loss(
     total = jnp.zeros(())
     metrics: dict[str, Array] = {}
     video = audio = None
-    if config.align or config.music or config.prior:
+    if config.align or config.music or config.token_head:
         video = model.video_latents(batch, recolouring)
     if config.align or config.video or config.movement:
         audio = model.audio_latents(tokens)
@@ -232,16 +232,18 @@ def total_loss(
         clips, metrics["clip_accuracy"] = contrast(z_video, z_audio, scale)
         shifts, metrics["shift_accuracy"] = contrast_shifts(z_video, z_audio, scale, reach)
         belonging, metrics["belonging_auc"] = belonging_loss(model, z_video, z_audio, reach)
-        moments, metrics["moment_accuracy"] = contrast_moments(z_video, z_audio, scale)
-        metrics["align"] = clips + config.shifts * shifts + config.moments * moments + belonging
+        frame_level, metrics["frame_accuracy"] = contrast_frames(z_video, z_audio, scale)
+        metrics["align"] = clips + config.shifts * shifts + config.frame_level * frame_level + belonging
         total += config.align * metrics["align"]
-    if config.music or config.prior:
+    if config.music or config.token_head:
         assert video is not None
         keep = jax.random.uniform(keys[2], (tokens.shape[0],)) >= dropout
         past = None
-        if train and config.music and config.wrong_past:
-            past = with_wrong_past(tokens, model.decoder.pad, jax.random.fold_in(keys[2], 1), config.wrong_past)
-        asked = [part for part in ("prior", "music") if getattr(config, part)]
+        if train and config.music and config.history_corruption:
+            past = with_corrupted_history(
+                tokens, model.decoder.pad, jax.random.fold_in(keys[2], 1), config.history_corruption
+            )
+        asked = [part for part in ("token_head", "music") if getattr(config, part)]
         parts = music_losses(model, tokens, video, keep, asked, past)
         metrics |= parts
         total += sum((getattr(config, part) * value for part, value in parts.items()), jnp.zeros(()))

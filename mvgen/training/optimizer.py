@@ -25,8 +25,8 @@ def learned_parts(config: Any) -> tuple[str, ...]:
     """
     loss = config.loss
     reached = {
-        "encoder": loss.align or loss.music or loss.prior,
-        "decoder": loss.music or loss.prior,
+        "encoder": loss.align or loss.music or loss.token_head,
+        "decoder": loss.music or loss.token_head,
         "movement": loss.movement,
         "denoiser": loss.video,
     }
@@ -36,7 +36,7 @@ def learned_parts(config: Any) -> tuple[str, ...]:
     learned = tuple(part for part in PARTS if reached[part] and part not in frozen)
     if not learned:
         raise UserError(
-            "there is nothing to learn: config.loss.align, music, prior, video and movement reach no part that "
+            "there is nothing to learn: config.loss.align, music, token_head, video and movement reach no part that "
             "config.train.frozen leaves free"
         )
     return learned

@@ -152,7 +152,7 @@ def build(config: Any, spec: RecordSpec, mesh: Mesh) -> Program:
         rates = {"learning_rate": rate, "decoder_learning_rate": rate * config.optimizer.decoder_rate}
 
         def moved(path: tuple[Any, ...], value: jax.Array, by: jax.Array) -> jax.Array:
-            in_decoder = path[0].key == "decoder" and path[1].key != "prior"
+            in_decoder = path[0].key == "decoder" and path[1].key != "token_head"
             return value - rates["decoder_learning_rate" if in_decoder else "learning_rate"] * by
 
         after = jax.tree_util.tree_map_with_path(moved, before, updates)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from mvgen.evaluation.report.panel import HELD_OUT, INK, LINE, TRAIN, panel
 
 PANELS = (
-    ("prior", "Token head: cross-entropy of the tokens given each frame alone"),
+    ("token_head", "Token head: cross-entropy of the tokens given each frame alone"),
     ("music", "Music: cross-entropy of the tokens"),
     ("video", "Video: flow matching"),
     ("align", "Alignment: InfoNCE"),

@@ -78,8 +78,8 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(workdir: Path, exported:
     with pytest.raises(UserError, match="--format stablehlo is not there yet"):
         command.command(["--checkpoint", str(workdir), "--format", "stablehlo", "--out", str(tmp_path / "out")])
     beyond = (
-        "no frame-locked addition and no frame prior and no recent moments and no bias of cross-attention by time"
-        " and no window"
+        "no frame-locked addition and no per-frame token head and no previous-timesteps convolution and no bias of "
+        "cross-attention by time and no window"
     )
     with pytest.raises(UserError, match=beyond):
         command.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")])
@@ -111,8 +111,8 @@ def musicgen_like(folder: Path, start: str, text_width: int = 0) -> Path:
         config.init_from = start
         config.model.update(decoder_width=24, decoder_heads=3, decoder_hidden=40, text_width=text_width)
         config.model.update(cross_positions="none", cross_window=0.0)
-    config.model.frame_locked = config.model.frame_prior = False
-    config.model.recent_moments = 0
+    config.model.frame_locked = config.model.token_head = False
+    config.model.previous_timesteps = 0
     _, shapes = step.abstract_model(config, SPEC)
     rng = np.random.default_rng(1)
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape) * 0.3, x.dtype), shapes)
@@ -156,7 +156,8 @@ def test_what_a_musicgen_cannot_hold_is_left_out_only_when_asked(
     words = ["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")]
     assert command.command([*words, "--drop", "--licence", "CC0-1.0"]) == 0
     said = (
-        "frame-locked addition, frame prior, recent moments, bias of cross-attention by time, window of cross-attention"
+        "frame-locked addition, per-frame token head, previous-timesteps convolution, bias of cross-attention by time, "
+        "window of cross-attention"
     )
     assert said in capsys.readouterr().err
     card = (tmp_path / "out" / "README.md").read_text()

@@ -12,8 +12,8 @@ SMALL = MVGenConfig(
     codebooks=4, codebook_size=24, frame_size=(16, 16), flow_size=(4, 4), semantic_dim=0, codec="none",
     dtype="float32", width=32, heads=2, video_layers=1, audio_layers=1, latent_dim=16, patch=4,
     use_frames=True, use_flow=True, use_semantic=True, positions="rotary", attention_window=0.2, decoder_layers=2,
-    cross_attention=True, frame_locked=True, frame_prior=True, denoiser_width=32, denoiser_layers=2, denoiser_heads=2,
-    denoiser_patch=4, denoiser_frames=4, recent_moments=5, movement_width=16, movement_heads=2, movement_layers=1,
+    cross_attention=True, frame_locked=True, token_head=True, denoiser_width=32, denoiser_layers=2, denoiser_heads=2,
+    denoiser_patch=4, denoiser_frames=4, previous_timesteps=5, movement_width=16, movement_heads=2, movement_layers=1,
 )  # fmt: skip
 
 

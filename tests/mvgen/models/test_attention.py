@@ -9,7 +9,7 @@ from flax import nnx
 from mvgen import clock
 from mvgen.models import delay
 from mvgen.models.attention import Attention, attention_weights
-from mvgen.models.positions import FARTHEST_SECONDS, NEAREST_SECONDS, distance_bias, moment_taps
+from mvgen.models.positions import FARTHEST_SECONDS, NEAREST_SECONDS, distance_bias, head_time_bias
 from tests.mvgen.models.small import small_batch, small_model
 
 
@@ -24,7 +24,7 @@ def test_distance_bias_is_one_at_each_heads_reach():
 
 def test_each_head_starts_at_a_moment_of_its_own():
     tokens, frames = jnp.asarray(clock.token_centres(60)), jnp.asarray(clock.frame_centres(30))
-    weights = np.asarray(jax.nn.softmax(moment_taps(tokens, frames, 6), axis=-1))[0]
+    weights = np.asarray(jax.nn.softmax(head_time_bias(tokens, frames, 6), axis=-1))[0]
     for token in (28, 29):  # both of frame 14
         own = weights[0, token]
         assert own.argmax() == 14 and own[14] > 0.9
@@ -35,12 +35,12 @@ def test_each_head_starts_at_a_moment_of_its_own():
             np.sqrt(np.sum(w * (np.asarray(frames) - np.sum(w * np.asarray(frames))) ** 2)) for w in weights[:5, token]
         ]
         np.testing.assert_allclose(spread[1:], [0.04, 0.04, 0.08, 0.08], rtol=0.1)
-    later = np.asarray(moment_taps(tokens + 1.0, frames + 1.0, 6))
-    np.testing.assert_allclose(later, moment_taps(tokens, frames, 6), rtol=1e-3, atol=1e-2)  # distances alone count
+    later = np.asarray(head_time_bias(tokens + 1.0, frames + 1.0, 6))
+    np.testing.assert_allclose(later, head_time_bias(tokens, frames, 6), rtol=1e-3, atol=1e-2)  # distances alone count
 
 
 def test_no_moment_lies_beyond_the_farthest():
-    bias = moment_taps(jnp.array([2.0]), jnp.arange(100) / 25, 16)
+    bias = head_time_bias(jnp.array([2.0]), jnp.arange(100) / 25, 16)
     moments = np.asarray(bias)[0, :, 0].argmax(-1) / 25 - 2.0
     assert np.abs(moments).max() <= FARTHEST_SECONDS + 1e-6
 
@@ -76,10 +76,10 @@ def test_without_positions_order_is_not_seen():
         assert np.abs(attention(x[:, order], **seen) - attention(x, **seen)[:, order]).max() > 1e-3
 
 
-@pytest.mark.parametrize("positions", ["bias", "taps"])
+@pytest.mark.parametrize("positions", ["alibi", "time_bias"])
 def test_biased_model_steps_as_it_passes(positions):
     """One cached step equals a row of the full pass, with the bias in both."""
-    model = small_model(positions=positions, frame_prior=False, frame_locked=False)
+    model = small_model(positions=positions, token_head=False, frame_locked=False)
     batch = small_batch(batch=2)
     latents = jax.random.normal(jax.random.key(1), (2, 10, model.config.width))
     grid = delay.delay(jnp.asarray(batch["tokens"]), model.decoder.pad)

@@ -15,7 +15,7 @@ from tests.mvgen.synthetic import SPEC, tiny, write_records
 
 
 def test_maps_are_of_the_first_example_and_span_the_window():
-    model, batch = small_model(positions="bias"), small_batch()
+    model, batch = small_model(positions="alibi"), small_batch()
     maps = compute_maps(model, batch)
     assert maps.keys() == {"decoder"} and maps["decoder"].shape == (20, 10)
     for found in maps.values():

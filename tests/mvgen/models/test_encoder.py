@@ -57,7 +57,7 @@ def test_attention_window_bounds_what_a_latent_sees():
     np.testing.assert_array_equal(np.asarray(reach > 0), [i in (3, 4, 5, 6) for i in range(10)])
 
 
-@pytest.mark.parametrize("positions", ["none", "sinusoid", "rotary", "bias", "taps"])
+@pytest.mark.parametrize("positions", ["none", "sinusoid", "rotary", "alibi", "time_bias"])
 def test_every_kind_of_position_runs(positions):
     model = small_model(positions=positions, attention_window=0.0)
     batch = small_batch()

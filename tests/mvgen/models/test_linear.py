@@ -65,7 +65,7 @@ def test_gradients_in_half_precision_are_flax_own(rows):
 @pytest.mark.skipif(jax.default_backend() != "cpu" or not _multiplies_bfloat16(), reason="told of such CPUs alone")
 @pytest.mark.parametrize("batch", [1, 4])
 def test_steps_in_half_precision_hold_no_second_copy_of_the_weights(batch):
-    given = small_model(dtype="bfloat16", width=256, latent_dim=16, recent_moments=0, frame_prior=False).decoder
+    given = small_model(dtype="bfloat16", width=256, latent_dim=16, previous_timesteps=0, token_head=False).decoder
     decoder = ready(given)
     assert decoder.layers[0].mlp.fc1.kernel.dtype == jnp.bfloat16 and decoder.layers[0].mlp.fc1.turned
     assert given.layers[0].mlp.fc1.kernel.dtype == jnp.float32 and not given.layers[0].mlp.fc1.turned

@@ -17,10 +17,12 @@ FRAMES = 10
 
 
 def _decoder(**changes):
-    """The small model's decoder, whose recent moments, which start at zero, say something."""
+    """The small model's decoder, whose previous-timesteps convolution, which starts at zero, says something."""
     decoder = small_model(**changes).decoder
-    if decoder.recent is not None:
-        for number, kernel in enumerate((decoder.recent.read.kernel, decoder.recent.scale.kernel)):
+    if decoder.previous_timesteps is not None:
+        for number, kernel in enumerate(
+            (decoder.previous_timesteps.read.kernel, decoder.previous_timesteps.scale.kernel)
+        ):
             kernel[...] = 0.1 * jax.random.normal(jax.random.key(9 + number), kernel.shape)
     return decoder
 
@@ -43,7 +45,7 @@ def test_no_step_depends_on_later_columns():
         for number, layer in enumerate(decoder.layers):
             keys, values = layer.attention.keys_values(layer.norm_self(x))
             x = layer(x, keys, values, causal, condition.keys_values[number], condition.mask, condition.step_seconds)
-        return decoder.logits(x, condition.prior)[:, step].sum()
+        return decoder.logits(x, condition.token_head)[:, step].sum()
 
     gradient = jax.jit(jax.grad(score))(decoder.embed(columns, 0))
     reach = jnp.abs(gradient).sum(axis=(0, 2))
@@ -66,11 +68,11 @@ def test_full_pass_changes_only_after_a_changed_column():
         {},
         {"positions": "none", "attention_window": 0.0},
         {"frame_locked": False},
-        {"frame_prior": False},
+        {"token_head": False},
         {"cross_attention": False},
-        {"recent_moments": 0},
-        {"recent_moments": 1},
-        {"recent_moments": 2},
+        {"previous_timesteps": 0},
+        {"previous_timesteps": 1},
+        {"previous_timesteps": 2},
     ],
 )
 def test_cached_steps_equal_the_full_pass(changes):
@@ -87,12 +89,12 @@ def test_cached_steps_equal_the_full_pass(changes):
 
 def test_recent_moments_are_gathered_whole_and_start_at_nothing():
     """A moment's codebooks, which the delay spreads over columns, meet in one sum; at first it adds nothing."""
-    fresh, without = small_model().decoder, small_model(recent_moments=0).decoder
+    fresh, without = small_model().decoder, small_model(previous_timesteps=0).decoder
     columns, latents = _inputs()
     nnx.update(without, nnx.state(fresh, nnx.Not(lambda path, _: "recent" in path)))
     np.testing.assert_array_equal(fresh(columns, latents), without(columns, latents))
-    moments, width = fresh.config.recent_moments, fresh.config.width
-    kernel = fresh.recent.read.kernel
+    moments, width = fresh.config.previous_timesteps, fresh.config.width
+    kernel = fresh.previous_timesteps.read.kernel
     age = 3  # the newest moment of which all four codebooks are known
     kernel[...] = jnp.zeros(kernel.shape).at[age * width : (age + 1) * width].set(jnp.eye(width))
     tokens = delay.undelay(jnp.pad(columns, ((0, 0), (0, 1), (0, 0)), constant_values=fresh.pad))
@@ -104,7 +106,7 @@ def test_recent_moments_are_gathered_whole_and_start_at_nothing():
 
 
 def test_recent_moments_are_scaled_by_the_frame_whose_tokens_they_lead_to():
-    decoder = _decoder(frame_locked=False, frame_prior=False, cross_attention=False)
+    decoder = _decoder(frame_locked=False, token_head=False, cross_attention=False)
     columns, latents = _inputs()
     frame = 5
     changed = nnx.jit(lambda d, z: d(columns, z))(decoder, latents.at[:, frame].add(1.0))
@@ -114,14 +116,14 @@ def test_recent_moments_are_scaled_by_the_frame_whose_tokens_they_lead_to():
 
 
 def test_a_step_sees_its_own_frame_and_those_near_it_only():
-    decoder = small_model(frame_prior=False).decoder
+    decoder = small_model(token_head=False).decoder
     columns, latents = _inputs()
     step = 10  # predicts the tokens of frame 5; the window of 0.2 s reaches 5 frames either way
     gradient = jax.jit(jax.grad(lambda z: decoder(columns, z)[:, step].sum()))(latents)
     reach = jnp.abs(gradient).sum(axis=(0, 2))
     assert reach[5] == reach.max()
     # Its token's middle is 0.03 s from frame 4's and 0.01 s from frame 5's.
-    near = small_model(frame_prior=False, attention_window=0.04).decoder
+    near = small_model(token_head=False, attention_window=0.04).decoder
     gradient = jax.jit(jax.grad(lambda z: near(columns, z)[:, step].sum()))(latents)
     reach = jnp.abs(gradient).sum(axis=(0, 2))
     assert (reach[6:] == 0).all() and (reach[4:6] > 0).all()
@@ -141,8 +143,8 @@ def test_parity_with_transformers_musicgen():
     ).eval()  # fmt: skip
     for parameter in reference.parameters():  # fresh norms are 1 and 0, which would hide a mix-up
         torch.nn.init.normal_(parameter, std=0.3)
-    plain = {"positions": "none", "attention_window": 0.0, "frame_locked": False, "frame_prior": False}
-    decoder = small_model(**plain, recent_moments=0).decoder
+    plain = {"positions": "none", "attention_window": 0.0, "frame_locked": False, "token_head": False}
+    decoder = small_model(**plain, previous_timesteps=0).decoder
     weights = {name: value.detach().numpy() for name, value in reference.state_dict().items()}
 
     def linear(layer, name):
@@ -178,7 +180,7 @@ def test_parity_with_transformers_musicgen():
 
 def test_words_stand_beside_frames_that_have_a_time_bias():
     """The bias is of the frames alone: with it, words are taken as they are without; and steps equal the full pass."""
-    decoder = small_model(text_width=12, cross_positions="taps", frame_prior=False, frame_locked=False).decoder
+    decoder = small_model(text_width=12, cross_positions="time_bias", token_head=False, frame_locked=False).decoder
     latents = jax.random.normal(jax.random.key(0), (2, 10, SMALL.width))
     words = Text(jax.random.normal(jax.random.key(1), (2, 3, 12)), jnp.array([[True] * 3, [True, False, False]]))
     grid = delay.delay(jnp.asarray(small_batch(batch=2)["tokens"]), decoder.pad)
@@ -200,4 +202,4 @@ def test_words_stand_beside_frames_that_have_a_time_bias():
 def test_words_cannot_be_turned_by_their_time():
     with pytest.raises(UserError, match="text has no time"):
         dataclasses.replace(SMALL, text_width=12).check()
-    dataclasses.replace(SMALL, text_width=12, cross_positions="taps").check()
+    dataclasses.replace(SMALL, text_width=12, cross_positions="time_bias").check()

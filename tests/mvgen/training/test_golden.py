@@ -25,12 +25,12 @@ GOLDEN = {
     "gradient_norm": 212.27,
     "learning_rate": 0.001,
     "loss": 251.447,
-    "moment_accuracy": 0.4,
+    "frame_accuracy": 0.4,
     "movement": 220.682,
     "music": 5.03534,
     "plan": 208.186,
     "points": 0,
-    "prior": 4.60834,
+    "token_head": 4.60834,
     "shift_accuracy": 0.75,
     "video": 12.5546,
     "|decoder|": 33.3829,
@@ -77,7 +77,7 @@ def test_a_few_clips_are_learned_by_heart(tmp_path: Path) -> None:
     config = tiny("")
     config.model.width = config.model.denoiser_width = 48
     config.loss.video_examples = 0
-    config.loss.wrong_past = config.loss.condition_dropout = 0.0
+    config.loss.history_corruption = config.loss.condition_dropout = 0.0
     config.augment.shift, config.augment.colour = 0, 0.0
     config.optimizer.learning_rate, config.optimizer.warmup_steps = 4e-3, 10
     config.optimizer.decoder_rate, config.optimizer.weight_decay = 1.0, 0.0

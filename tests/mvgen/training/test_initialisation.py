@@ -50,7 +50,7 @@ def test_embeddings_keep_the_codebooks_geometry():
         np.testing.assert_array_equal(written[:512], heard)
         np.testing.assert_array_equal(written[512:], pad)
         assert np.corrcoef(distances(heard), distances(books[number]))[0, 1] > 0.9
-        first_guess = params["decoder"]["prior"]["heads"][number]["kernel"]
+        first_guess = params["decoder"]["token_head"]["heads"][number]["kernel"]
         np.testing.assert_array_equal(first_guess, params["decoder"]["heads"][number]["kernel"])
         lengths = np.linalg.norm(params["decoder"]["heads"][number]["kernel"], axis=0)
         np.testing.assert_allclose(np.sqrt((lengths**2).mean()), HEAD_SIZE, rtol=0.15)

@@ -82,15 +82,15 @@ def test_shift_contrast_finds_a_known_shift(moved):
 
 def test_moments_are_told_apart_by_what_sounds_then():
     z = _unit(jax.random.key(3), (4, 30, 8))
-    loss, accuracy = losses.contrast_moments(z, z, jnp.array(50.0))
+    loss, accuracy = losses.contrast_frames(z, z, jnp.array(50.0))
     assert loss < 0.2 and accuracy == 1
     # Where every moment is alike, all but the two neighbours (one at either end) remain to guess among.
     same = jnp.broadcast_to(z[:, :1], z.shape)
     choices = np.array([29] + [28] * 28 + [29])
-    guessed, _ = losses.contrast_moments(same, same, jnp.array(50.0))
+    guessed, _ = losses.contrast_frames(same, same, jnp.array(50.0))
     np.testing.assert_allclose(guessed, np.log(choices).mean(), rtol=1e-5)
     # A sound two frames late is not the frame's own.
-    late, found = losses.contrast_moments(z, jnp.roll(z, 2, axis=1), jnp.array(50.0))
+    late, found = losses.contrast_frames(z, jnp.roll(z, 2, axis=1), jnp.array(50.0))
     assert late > 10 and found == 0
 
 
@@ -113,28 +113,28 @@ def test_a_part_learns_where_a_loss_reaches_it_and_it_is_not_frozen():
 
 def test_the_priors_weight_is_a_share_of_the_musics():
     config = get_config()
-    config.loss.music, config.loss.prior = 0.5, 3.0
-    assert LossConfig.from_config(config).prior == 1.5
+    config.loss.music, config.loss.token_head = 0.5, 3.0
+    assert LossConfig.from_config(config).token_head == 1.5
 
 
 def test_music_losses_of_even_odds_are_log_of_entries():
     model = small_model()
-    for head in [*model.decoder.heads, *model.decoder.prior.heads]:
+    for head in [*model.decoder.heads, *model.decoder.token_head.heads]:
         head.kernel[...] = jnp.zeros_like(head.kernel[...])
     latents = jnp.zeros((3, 10, model.config.width))
     tokens, keep = jnp.asarray(small_batch()["tokens"]), jnp.ones(3, bool)
     found = losses.music_losses(model, tokens, latents, keep)
-    assert found.keys() == {"prior", "music"}
+    assert found.keys() == {"token_head", "music"}
     np.testing.assert_allclose(list(found.values()), np.log(24), rtol=1e-5)
     assert losses.music_losses(model, tokens, latents, keep, ["music"]).keys() == {"music"}
-    assert losses.music_losses(small_model(frame_prior=False), tokens, latents, keep).keys() == {"music"}
+    assert losses.music_losses(small_model(token_head=False), tokens, latents, keep).keys() == {"music"}
 
 
 @pytest.mark.parametrize(
     ("left_out", "idle"),
     [
         ({"align": 0.0, "video": 0.0}, ("project_video", "denoiser")),
-        ({"music": 0.0, "prior": 0.0, "movement": 0.0}, ("decoder", "movement")),
+        ({"music": 0.0, "token_head": 0.0, "movement": 0.0}, ("decoder", "movement")),
     ],
 )
 def test_a_zero_weight_leaves_its_part_out(left_out, idle):
@@ -156,7 +156,7 @@ def test_a_zero_weight_leaves_its_part_out(left_out, idle):
 
 def test_contrasts_inside_a_clip_have_weights_of_their_own():
     model, batch = small_model(), small_batch(batch=2, frames=6)
-    config = dataclasses.replace(CONFIG, music=0.0, prior=0.0, video=0.0, movement=0.0)
+    config = dataclasses.replace(CONFIG, music=0.0, token_head=0.0, video=0.0, movement=0.0)
 
     graph, state = nnx.split(model)
 
@@ -167,7 +167,7 @@ def test_contrasts_inside_a_clip_have_weights_of_their_own():
             model = nnx.merge(graph, state)
             return losses.total_loss(model, batch, jax.random.key(0), given, train=False)[1]["align"]
 
-        return of(), of(shifts=0.0), of(shifts=0.0, moments=0.0), of(shifts=0.5, moments=0.5)
+        return of(), of(shifts=0.0), of(shifts=0.0, frame_level=0.0), of(shifts=0.5, frame_level=0.5)
 
     whole, without_shifts, neither, halves = map(float, align(state))
     assert whole > without_shifts > neither > 0
@@ -190,10 +190,10 @@ def test_a_wrong_past_is_of_another_time_and_ends_before_what_is_taught():
     tokens = jnp.asarray(small_batch(batch=32, frames=24)["tokens"]).astype(jnp.int32)
     pad = small_model().decoder.pad
     grid = np.asarray(delay.delay(tokens, pad))
-    same, right = losses.with_wrong_past(tokens, pad, jax.random.key(0), 0.0)
+    same, right = losses.with_corrupted_history(tokens, pad, jax.random.key(0), 0.0)
     np.testing.assert_array_equal(same, grid)
     assert right.all()
-    heard, right = map(np.asarray, losses.with_wrong_past(tokens, pad, jax.random.key(0), 1.0))
+    heard, right = map(np.asarray, losses.with_corrupted_history(tokens, pad, jax.random.key(0), 1.0))
     np.testing.assert_array_equal(heard[right], grid[right])
     for example in range(len(tokens)):
         wrong = int((~right[example]).sum())
@@ -205,7 +205,7 @@ def test_a_wrong_past_is_of_another_time_and_ends_before_what_is_taught():
                 == heard[example, :wrong]).all()
         ]  # fmt: skip
         assert moved and (wrong < 8 or 0 not in moved)
-    some = np.asarray(losses.with_wrong_past(tokens, pad, jax.random.key(1), 0.5)[1])
+    some = np.asarray(losses.with_corrupted_history(tokens, pad, jax.random.key(1), 0.5)[1])
     assert 4 <= (~some).any(axis=1).sum() <= 28
 
 
@@ -214,7 +214,7 @@ def test_tokens_of_a_wrong_past_are_not_taught():
     batch = small_batch(frames=24)
     tokens = jnp.asarray(batch["tokens"]).astype(jnp.int32)
     latents = jax.random.normal(jax.random.key(2), (len(tokens), 24, SMALL.width))
-    grid, right = losses.with_wrong_past(tokens, SMALL.codebook_size, jax.random.key(3), 1.0)
+    grid, right = losses.with_corrupted_history(tokens, SMALL.codebook_size, jax.random.key(3), 1.0)
 
     def music(tokens, right):
         model = nnx.merge(graph, state)
@@ -246,7 +246,7 @@ def test_the_films_losses_learn_from_landmarks_and_from_latents():
     places = rng.uniform(0.2, 0.8, (2, 10, 3, 2))
     batch["landmarks"] = np.concatenate([places, np.ones((2, 10, 3, 1))], axis=-1).astype(np.float16)
     batch["latents"] = rng.normal(size=(2, 10, 8, 8, 4)).astype(np.float16)
-    config = dataclasses.replace(CONFIG, align=0.0, music=0.0, prior=0.0)
+    config = dataclasses.replace(CONFIG, align=0.0, music=0.0, token_head=0.0)
     named = {"landmarks": 3, "landmark_parents": (0, 0, 2)}
     latent = {"use_latents": True, "use_frames": False, "latent_shape": (8, 8, 4), "denoiser_patch": 2}
     for changes in (named, latent):

@@ -14,7 +14,7 @@ from tests.mvgen.synthetic import CONFIGS
 
 SMALL = [
     "--config=debug", "--config.loss.video=0", "--config.loss.align=0", "--config.loss.music=0",
-    "--config.loss.prior=0", "--config.model.patch=8", "--config.model.denoiser_patch=8", "--config.mesh.fsdp=2",
+    "--config.loss.token_head=0", "--config.model.patch=8", "--config.model.denoiser_patch=8", "--config.mesh.fsdp=2",
 ]  # fmt: skip
 """The sketch alone: its program compiles in seconds."""
 
