@@ -6,8 +6,8 @@ codebook. It attends to embedded text, to video latents, or to both. Four things
 switched off: cross-attention to the video knows time in seconds (a per-head time bias, or rotary, and a local window);
 frame-locked addition gives each step the latent of the very frame whose tokens it predicts; a per-frame token head
 (:class:`~mvgen.models.token_head.TokenHead`) adds what that latent alone says of the tokens to the scores; and a
-previous-timesteps convolution (:class:`~mvgen.models.previous_timesteps.PreviousTimesteps`) reads the last few timesteps
-of sound. With all off it is MusicGen, number for number.
+previous-timesteps convolution (:class:`~mvgen.models.previous_timesteps.PreviousTimesteps`) reads the last few
+timesteps of sound. With all off it is MusicGen, number for number.
 """
 
 from __future__ import annotations
