@@ -26,7 +26,7 @@ def plain():
     """A model of two layers a stack, its parameters, and the loss and gradients of a batch, run as ever."""
     config = config_of_two_layers()
     # The video tower and the token decoder: a stack of either kind, and half of the time to compile.
-    config.loss.align = config.loss.video = config.loss.sketch = config.loss.prior = config.loss.wrong_past = 0.0
+    config.loss.align = config.loss.video = config.loss.movement = config.loss.prior = config.loss.wrong_past = 0.0
     config.model.frame_prior, config.model.recent_moments = False, 0
     model = make_model(config, SPEC)
     rng = np.random.default_rng(0)
