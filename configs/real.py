@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     config.loss.music = 0.0
     config.loss.token_head = 0.0
     config.loss.video = 0.0
-    config.loss.sketch = 0.0
+    config.loss.movement = 0.0
 
     config.augment.zoom = 0.15
     config.augment.turn = 5.0

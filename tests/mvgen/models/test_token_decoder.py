@@ -87,7 +87,7 @@ def test_cached_steps_equal_the_full_pass(changes):
         np.testing.assert_allclose(logits, full[:, step], rtol=2e-4, atol=2e-5)
 
 
-def test_recent_moments_are_gathered_whole_and_start_at_nothing():
+def test_previous_timesteps_are_gathered_whole_and_start_at_nothing():
     """A moment's codebooks, which the delay spreads over columns, meet in one sum; at first it adds nothing."""
     fresh, without = small_model().decoder, small_model(previous_timesteps=0).decoder
     columns, latents = _inputs()
@@ -105,7 +105,7 @@ def test_recent_moments_are_gathered_whole_and_start_at_nothing():
     assert (told[:, : 1 + age] == 0).all() and moments > age
 
 
-def test_recent_moments_are_scaled_by_the_frame_whose_tokens_they_lead_to():
+def test_previous_timesteps_are_scaled_by_the_frame_whose_tokens_they_lead_to():
     decoder = _decoder(frame_locked=False, token_head=False, cross_attention=False)
     columns, latents = _inputs()
     frame = 5

@@ -26,9 +26,8 @@ def plain():
     """A model of two layers a stack, its parameters, and the loss and gradients of a batch, run as ever."""
     config = config_of_two_layers()
     # The video tower and the token decoder: a stack of either kind, and half of the time to compile.
-    config.loss.align = config.loss.video = config.loss.sketch = config.loss.token_head = (
-        config.loss.history_corruption
-    ) = 0.0
+    config.loss.align = config.loss.video = config.loss.movement = 0.0
+    config.loss.token_head = config.loss.history_corruption = 0.0
     config.model.token_head, config.model.previous_timesteps = False, 0
     model = make_model(config, SPEC)
     rng = np.random.default_rng(0)

@@ -186,7 +186,7 @@ def test_the_whole_loss_is_finite_and_moves_every_part():
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradients))
 
 
-def test_a_wrong_past_is_of_another_time_and_ends_before_what_is_taught():
+def test_a_corrupted_history_is_of_another_time_and_ends_before_what_is_taught():
     tokens = jnp.asarray(small_batch(batch=32, frames=24)["tokens"]).astype(jnp.int32)
     pad = small_model().decoder.pad
     grid = np.asarray(delay.delay(tokens, pad))
@@ -209,7 +209,7 @@ def test_a_wrong_past_is_of_another_time_and_ends_before_what_is_taught():
     assert 4 <= (~some).any(axis=1).sum() <= 28
 
 
-def test_tokens_of_a_wrong_past_are_not_taught():
+def test_tokens_of_a_corrupted_history_are_not_taught():
     graph, state = nnx.split(small_model())
     batch = small_batch(frames=24)
     tokens = jnp.asarray(batch["tokens"]).astype(jnp.int32)

@@ -16,7 +16,7 @@ SMALL = [
     "--config=debug", "--config.loss.video=0", "--config.loss.align=0", "--config.loss.music=0",
     "--config.loss.token_head=0", "--config.model.patch=8", "--config.model.denoiser_patch=8", "--config.mesh.fsdp=2",
 ]  # fmt: skip
-"""The sketch alone: its program compiles in seconds."""
+"""Movement alone: its program compiles soonest of all."""
 
 
 def compiled(tmp_path: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], dict]:

@@ -77,7 +77,7 @@ def test_model_flops_are_those_of_the_written_definition():
 
 def test_a_training_steps_flops_grow_with_the_batch_and_not_with_remat():
     config = tiny("")
-    config.loss.video = config.loss.sketch = 0.0
+    config.loss.video = config.loss.movement = 0.0
     one = counted_flops(config, SPEC)
     config.train.remat, config.mesh.fsdp = "layers", 64
     assert counted_flops(config, SPEC) == one > 1e6
