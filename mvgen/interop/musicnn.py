@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import librosa
 import numpy as np
 import soxr
 from jaxtyping import Array, Float
@@ -19,6 +18,7 @@ from jaxtyping import Array, Float
 from mvgen.errors import UserError
 from mvgen.interop.litert import package_files
 from mvgen.interop.tensor_bundle import read_bundle
+from mvgen.media.mel import mel_bands, spectra
 
 RATE, HOP, WINDOW, BANDS = 16_000, 256, 512, 96
 PATCH = 187
@@ -77,7 +77,8 @@ class Musicnn:
         least = PATCH * HOP
         if len(sound) < least:
             sound = np.resize(sound, least) if len(sound) else np.zeros(least, np.float32)
-        power = librosa.feature.melspectrogram(y=sound, sr=RATE, hop_length=HOP, n_fft=WINDOW, n_mels=BANDS).T
+        bands = mel_bands(RATE, WINDOW, BANDS, 0, RATE / 2, equal_area=True)
+        power = np.concatenate([np.abs(some) ** 2 @ bands.T for some in spectra(sound, WINDOW, HOP)])
         frames = np.log10(10_000 * power.astype(np.float16).astype(np.float32) + 1)
         patches = frames[: len(frames) // PATCH * PATCH].reshape(-1, PATCH, BANDS)
         # One at a time: one compiled program, and little memory, for sounds of any length.

@@ -55,7 +55,7 @@ def test_losses_and_space_stand_together(records, seen, monkeypatch):
         config = type("Seen", (), {"sees_flow": True, "sees_semantic": False})()
 
     monkeypatch.setattr(checkpoint, "load_model", lambda workdir: (Model(), run, SPEC))
-    monkeypatch.setattr(checkpoint.loop, "evaluate", lambda config, workdir: {"step": 7, "loss": 0.5})
+    monkeypatch.setattr(checkpoint.held_out, "evaluate", lambda config, workdir: {"step": 7, "loss": 0.5})
     monkeypatch.setattr(checkpoint, "used_features", lambda spec, model: FEATURES)
     config = tiny(records)
     config.data.path = ""

@@ -91,7 +91,7 @@ def test_previous_timesteps_are_gathered_whole_and_start_at_nothing():
     """A moment's codebooks, which the delay spreads over columns, meet in one sum; at first it adds nothing."""
     fresh, without = small_model().decoder, small_model(previous_timesteps=0).decoder
     columns, latents = _inputs()
-    nnx.update(without, nnx.state(fresh, nnx.Not(lambda path, _: "recent" in path)))
+    nnx.update(without, nnx.state(fresh, nnx.Not(lambda path, _: "previous_timesteps" in path)))
     np.testing.assert_array_equal(fresh(columns, latents), without(columns, latents))
     moments, width = fresh.config.previous_timesteps, fresh.config.width
     kernel = fresh.previous_timesteps.read.kernel

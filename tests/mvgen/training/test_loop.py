@@ -208,6 +208,7 @@ def main(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=CONFIGS.parent)
 
 
+@pytest.mark.slow
 def test_the_real_model_killed_and_resumed_by_the_command(records: Path, tmp_path: Path) -> None:
     def flags(name: str) -> list[str]:
         fields = {
