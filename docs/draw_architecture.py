@@ -406,7 +406,7 @@ def draw_video(ax: Axes) -> None:
         [("Image and music", 27, SOUND, "bold"), ("to", 27, QUIET, "normal"), ("video", 27, PICTURE, "bold")],
     )
     text(ax, 1284, 890, "Movement and denoiser", 24, weight="bold")
-    text(ax, 1284, 920, "a diffusion transformer, by flow matching", 20.5, QUIET)
+    text(ax, 1284, 920, "planned first, then painted by diffusion", 20.5, QUIET)
     width, height, gap = 84, 62, 8
     for row, clear in enumerate((0.0, 0.55, 1.0)):
         y = 950 + row * 78
