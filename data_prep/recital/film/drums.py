@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.recital.film.canvas import Canvas, mix
-from data_prep.recital.film.motion import away, ring, strikes
+from data_prep.recital.film.motion import away, force_of, ring, strikes
 from data_prep.recital.film.scene import SKINS, backdrop, varied
-from data_prep.recital.film.sticks import CONTACT, Stick, draw_stick, force_of
+from data_prep.recital.film.sticks import CONTACT, Stick, draw_stick
 from data_prep.recital.score import CRASH, HAT, KICK, SNARE, TOM, Note, Score
 
 CENTRES = {KICK: (0.70, 0.66), SNARE: (0.30, 0.66), HAT: (0.18, 0.33), TOM: (0.52, 0.34), CRASH: (0.80, 0.24)}
@@ -67,7 +67,7 @@ class Drums:
         light = np.zeros(len(times))
         for note in score.notes:
             if note.pitch == piece:
-                force = 0.5 + 0.5 * (note.velocity - 40) / 80
+                force = force_of(note.velocity)
                 light = np.maximum(light, score.lamps * force * ring(times, note.onset, DECAYS[piece]))
         return light
 

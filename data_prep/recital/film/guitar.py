@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.recital.film.canvas import Canvas, mix
-from data_prep.recital.film.motion import Move, away, held, path, ring
+from data_prep.recital.film.motion import Move, away, force_of, held, path, ring
 from data_prep.recital.film.scene import SKINS, backdrop, sleeve, varied
 from data_prep.recital.score import HIGHEST, LOWEST, Score
 
@@ -80,7 +80,7 @@ class Guitar:
         self.swing = np.zeros((len(OPEN), len(times)))
         self.stopped = np.full((len(OPEN), len(times)), NUT_X)
         for note in self.notes:
-            force = 0.5 + 0.5 * (note.velocity - 40) / 80
+            force = force_of(note.velocity)
             sounds = held(times, note.onset, note.offset, 0.012, 0.05)
             string = string_of(note.pitch)
             self.swing[string] = np.maximum(
@@ -136,7 +136,7 @@ class Guitar:
         before = -1.0
         for note in self.notes:
             y = string_y(string_of(note.pitch))
-            force = STROKE * (0.4 + 0.6 * (note.velocity - 40) / 80)
+            force = STROKE * force_of(note.velocity, 0.4)
             begins = max(before + 0.045, note.onset - 0.45)
             ends = note.onset - 0.03
             if ends > begins + 0.01:

@@ -13,7 +13,7 @@ import numpy as np
 
 from data_prep.recital.film.canvas import Canvas, mix
 from data_prep.recital.film.landmarks import FINGERS
-from data_prep.recital.film.motion import Move, away, held, path, ring, strikes
+from data_prep.recital.film.motion import Move, away, force_of, held, path, ring, strikes
 from data_prep.recital.film.scene import SKINS, backdrop, sleeve, varied
 from data_prep.recital.score import HIGHEST, LOWEST, Note, Score
 
@@ -94,7 +94,7 @@ class Keyboard:
         for note in score.notes:
             if note.pitch == pitch:
                 down = held(times, note.onset, note.offset)
-                force = 0.65 + 0.35 * (note.velocity - 40) / 80
+                force = force_of(note.velocity, 0.65)
                 bright = score.lamps * down * force * (0.72 + 0.28 * ring(times, note.onset, 0.18))
                 state = np.maximum(state, np.stack([down, bright], 1))
         return state
@@ -195,7 +195,7 @@ class _Hand:
             fingers[int(np.clip(round((key - x) / KEY) + 2, 0, 4))].append(note)
             before = note.onset
         self.place = path(times, (start, PALM_Y), moves)
-        forces = [DIP * (0.4 + 0.6 * (note.velocity - 40) / 80) for note in notes]
+        forces = [DIP * force_of(note.velocity, 0.4) for note in notes]
         self.place[:, 1] -= strikes(times, [note.onset for note in notes], forces)
         self.tips = [self._fingertip(times, finger, played) for finger, played in enumerate(fingers)]
         self.voice = voice

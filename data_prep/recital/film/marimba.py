@@ -11,9 +11,9 @@ import numpy as np
 
 from data_prep.recital.film.canvas import Canvas, mix
 from data_prep.recital.film.keyboard import WHITES, is_white, key_centre
-from data_prep.recital.film.motion import away, ring, strikes
+from data_prep.recital.film.motion import away, force_of, ring, strikes
 from data_prep.recital.film.scene import SKINS, backdrop, varied
-from data_prep.recital.film.sticks import Stick, draw_stick, force_of
+from data_prep.recital.film.sticks import Stick, draw_stick
 from data_prep.recital.score import HIGHEST, LOWEST, Note, Score
 
 BAR = 0.030

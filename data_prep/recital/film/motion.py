@@ -92,6 +92,11 @@ def away(times: np.ndarray, gestures: Sequence[tuple[float, float]], travel: flo
     return weight
 
 
+def force_of(velocity: int, softest: float = 0.5) -> float:
+    """How strongly a note is played, linear in its MIDI velocity: from ``softest`` at 40 to 1 at 120."""
+    return softest + (1 - softest) * (velocity - 40) / 80
+
+
 def ring(times: np.ndarray, onset: float, decay: float, rise: float = 0.012) -> np.ndarray:
     """How much something rings that was struck: full at the onset, fading by 1/e every ``decay`` seconds."""
     since = times - onset

@@ -25,11 +25,6 @@ Hit = tuple[float, np.ndarray, float]
 """Onset (s), where it hits (scene coordinates, ``[2]``), and how hard, 0.5 to 1."""
 
 
-def force_of(velocity: int) -> float:
-    """How hard a hit of this MIDI velocity (40 to 120) is: 0.5 to 1."""
-    return 0.5 + 0.5 * (velocity - 40) / 80
-
-
 class Stick:
     """One hand and its stick.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.recital.film.canvas import Canvas, mix
-from data_prep.recital.film.motion import Move, away, held, path, ring, strikes
+from data_prep.recital.film.motion import Move, away, force_of, held, path, ring, strikes
 from data_prep.recital.film.scene import SKINS, backdrop, sleeve, varied
 from data_prep.recital.score import HIGHEST, LOWEST, Score
 
@@ -89,7 +89,7 @@ class Strings:
         self.ends = self._ends_of_the_bow()
         self.swing = np.zeros((STRINGS, len(times)))
         for note in self.notes:
-            force = 0.45 + 0.55 * (note.velocity - 40) / 80
+            force = force_of(note.velocity, 0.45)
             sounds = held(times, note.onset, note.offset, 0.012, 0.04)
             swing = sounds * force * (0.6 + 0.4 * ring(times, note.onset, 0.12))
             string = string_of(note.pitch)
@@ -120,7 +120,7 @@ class Strings:
             begins = max(before + 0.07, note.onset - 0.60)
             moves.append((begins, max(note.onset - 0.07, begins + 0.02), (finger_place(note.pitch)[0],)))
             before = note.onset
-        forces = [DROP * (0.4 + 0.6 * (note.velocity - 40) / 80) for note in self.notes]
+        forces = [DROP * force_of(note.velocity, 0.4) for note in self.notes]
         driven = strikes(times, [note.onset for note in self.notes], forces)
         return np.stack([path(times, (start,), moves)[:, 0] + 0.03, PALM_Y - driven], 1)
 
