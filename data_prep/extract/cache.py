@@ -68,6 +68,14 @@ class Cache:
         """Keeps an array."""
         self.keep(place, lambda path: _save(path, array))
 
+    def array_or(self, place: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The kept array of a place (:meth:`array`), or else the one that ``make`` gives, which is kept then."""
+        kept = self.array(place)
+        if kept is None:
+            kept = make()
+            self.keep_array(place, kept)
+        return kept
+
     def keep(self, place: Path, make: Callable[[Path], None]) -> None:
         """Keeps the file that ``make`` writes at the path that it is given (with the ending of ``place``).
 

@@ -30,8 +30,4 @@ class LandmarkExtractor(LandmarkReader):
         """
         told = {"weights": landmarks_hash(self.name), "aspect": list(self.frame_size)}
         place = cache.place(content, "landmarks", told, ".npy")
-        kept = cache.array(place)
-        if kept is None:
-            kept = self.of_file(path)
-            cache.keep_array(place, kept)
-        return kept
+        return cache.array_or(place, lambda: self.of_file(path))

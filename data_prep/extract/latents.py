@@ -137,11 +137,7 @@ class LatentExtractor:
             content: hash of the source's bytes, the cache's key.
         """
         place = cache.place(content, "latents", self._settings, ".npy")
-        kept = cache.array(place)
-        if kept is None:
-            kept = self.encode(frames)
-            cache.keep_array(place, kept)
-        return kept
+        return cache.array_or(place, lambda: self.encode(frames))
 
     @cached_property
     def _settings(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data_prep.extract.cache import Cache
 from mvgen.errors import UserError
 from mvgen.interop.note_readers import READERS
@@ -52,9 +54,10 @@ class NoteExtractor:
             content: hash of its bytes, the cache's key.
         """
         place = cache.place(content, "estimated-notes", {"reader": self.name}, ".npy")
-        kept = cache.array(place)
-        if kept is None:
-            notes = self._reader(read_sound(path, RATE), RATE)
-            kept = notes[(notes[:, 2] >= PITCHES[0]) & (notes[:, 2] <= PITCHES[1])]
-            cache.keep_array(place, kept)
+        kept = cache.array_or(place, lambda: self._read(path))
         return tuple((float(on), float(off), float(pitch)) for on, off, pitch in kept)
+
+    def _read(self, path: Path) -> np.ndarray:
+        """Onset s, offset s, MIDI pitch of the notes in range, ``[notes, 3]``."""
+        notes: np.ndarray = self._reader(read_sound(path, RATE), RATE)
+        return notes[(notes[:, 2] >= PITCHES[0]) & (notes[:, 2] <= PITCHES[1])]

@@ -32,12 +32,7 @@ class SemanticExtractor(SemanticEncoder):
         Raises:
             UserError: there is no picture, or none that can be decoded.
         """
-        place = self._place(content, cache)
-        kept = cache.array(place)
-        if kept is None:
-            kept = self.of_file(path)
-            cache.keep_array(place, kept)
-        return kept
+        return cache.array_or(self._place(content, cache), lambda: self.of_file(path))
 
     def keep_many(self, files: Iterable[tuple[Path, str]], cache: Cache) -> None:
         """Brings the embeddings of several files into the cache, in batches that run on from file to file.
