@@ -62,12 +62,15 @@ class FullSize:
             return self.image[None]
         high, wide = self.seen.shape[:2]
         small = _grey_levels(np.asarray(piece.carried.picture)[0])
-        behind = np.asarray(piece.reading.behind)[0]
-        moved, cover, field = (
-            np.asarray(x)[0] for x in (piece.carried.moved, piece.carried.cover, piece.carried.field)
+        behind, shows, cover, field = (
+            np.asarray(x)[0]
+            for x in (piece.carried.behind, piece.carried.shows, piece.carried.cover, piece.carried.field)
         )
         given = cv2.resize(self.seen, behind.shape[1::-1], interpolation=cv2.INTER_AREA)
-        backdrop = self.seen + _enlarged(_grey_levels(behind) - given, high, wide)
+        # What was filled in is smooth; the outlines of what stood there must not come back with the given image.
+        kept = _enlarged(shows[..., 0], high, wide)[..., None]
+        lit = self.seen + _enlarged(_grey_levels(behind) - given, high, wide)
+        backdrop = kept * lit + (1 - kept) * _enlarged(_grey_levels(behind), high, wide)
         made = np.empty((len(field), *self.image.shape), np.uint8)
         for number, frame in enumerate(piece.frames[0]):
             at = _enlarged(field[number], high, wide) * (wide, high)

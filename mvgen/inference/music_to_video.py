@@ -240,7 +240,7 @@ def film_pieces(
         made = unpatchify(painted[:, new], size, patch)
         yield Piece(
             _frames(made, autoencoder),
-            Carried(carried.moved[:, new], carried.cover[:, new], carried.behind, carried.field[:, new]),
+            carried._replace(moved=carried.moved[:, new], cover=carried.cover[:, new], field=carried.field[:, new]),
             reading,
             points[:, first + new.start : first + new.stop],
         )

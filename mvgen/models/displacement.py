@@ -73,6 +73,29 @@ def warped(
     return jax.vmap(lambda one, many: jax.vmap(lambda at: bilinear(one, at))(many))(picture, places)
 
 
+def filled(
+    picture: Float[Array, "batch height width channels"], known: Float[Array, "batch height width 1"]
+) -> Float[Array, "batch height width channels"]:
+    """The picture where it is known (0..1), and elsewhere what lies around, smooth.
+
+    The pull and push of Gortler et al. 1996, "The Lumigraph": means of what is known go down a pyramid, and come up
+    where nothing finer is known.
+    """
+    height, width = picture.shape[1:3]
+    if max(height, width) == 1:
+        return picture
+    half = (-(-height // 2), -(-width // 2))
+
+    def smaller(values: Array) -> Array:
+        return jax.image.resize(values, (len(values), *half, values.shape[-1]), "linear")
+
+    share = smaller(known)
+    coarse = smaller(picture * known) / (share + 1e-4)
+    # Two of four pixels that are known say enough.
+    coarse = filled(coarse, jnp.minimum(2 * share, 1.0))
+    return known * picture + (1 - known) * jax.image.resize(coarse, picture.shape, "linear")
+
+
 def to_segment(place: Float[Array, "*shape 2"], root: Array, end: Array) -> tuple[Array, Array]:
     """Squared distance of a place to the segment between root and end, and how far along it lies (0 root, 1 end)."""
     along = end - root

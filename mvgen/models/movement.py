@@ -1,11 +1,11 @@
 """Movement: what the given image holds, how it will move to the music, and the image so displaced.
 
 The film is planned before it is painted. The image reader finds the points of the given image (landmarks, where the
-records hold them; else a grid), what of the picture moves with them, and what is behind. The planner hears the music
-before and after each moment and says where the points will be. The displacement between both carries the picture
-(:mod:`mvgen.models.displacement`); the denoiser paints over that. Carrying an image by the displacement of points, with
-a mask of what it uncovers, is Siarohin et al. 2019, "First Order Motion Model"; there the points are not named, and
-another film moves them.
+records hold them; else a grid) and what of the picture moves with them; what is behind is filled in from around. The
+planner hears the music before and after each moment and says where the points will be. The displacement between both
+carries the picture (:mod:`mvgen.models.displacement`); the denoiser paints over that. Carrying an image by the
+displacement of points, with a mask of what it uncovers, is Siarohin et al. 2019, "First Order Motion Model"; there the
+points are not named, and another film moves them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from mvgen import clock
 from mvgen.models.attention import Block
 from mvgen.models.config import MVGenConfig
-from mvgen.models.displacement import backward_field, centres, grid_points, to_segment, warped
+from mvgen.models.displacement import backward_field, centres, filled, grid_points, to_segment, warped
 from mvgen.models.linear import Linear
 from mvgen.models.patches import patchify, unpatchify
 
@@ -41,6 +41,10 @@ REACH = sum(DILATIONS)
 NEAR = math.log(0.06)
 """What moves with a segment, before anything is learned: within so much of the picture's height (logarithm)."""
 SOFTNESS = math.log(0.02)
+RESTING, SURE = 0.005, 12.0
+"""A displacement (in picture sides) that is rest, and logits by which what rests is seen itself."""
+MOVES, RESTS = 0.3, 0.8
+"""Shares of a pixel that rest below which it is filled in, and above which it is taken as it is."""
 
 
 class Reading(NamedTuple):
@@ -51,14 +55,14 @@ class Reading(NamedTuple):
         sureness: logits of the confidence.
         summary: of the whole image, for a planner of points that have no names.
         mask: logits of what moves, beyond what lies near the points; ``[batch, height, width, 1]``.
-        behind: the picture without what moves.
+        change: of what is behind, from what lies around it (:func:`mvgen.models.displacement.filled`).
     """
 
     points: Float[Array, "batch points 3"]
     sureness: Float[Array, "batch points"]
     summary: Float[Array, "batch dim"]
     mask: Float[Array, "batch height width 1"]
-    behind: Float[Array, "batch height width channels"]
+    change: Float[Array, "batch height width channels"]
 
 
 class Carried(NamedTuple):
@@ -68,12 +72,14 @@ class Carried(NamedTuple):
         moved: the image displaced, ``[batch, frames, height, width, channels]``.
         cover: logits that what moves is seen there.
         behind: what is seen elsewhere, ``[batch, height, width, channels]``.
+        shows: where the image shows what is behind (1), and where that is filled in (0); ``[batch, height, width, 1]``.
         field: the displacement, ``[batch, frames, rows, columns, 2]``.
     """
 
     moved: Array
     cover: Array
     behind: Array
+    shows: Array
     field: Array
 
     @property
@@ -155,7 +161,7 @@ class ImageReader(nnx.Module):
             sureness=sureness,
             summary=summary.astype(jnp.float32),
             mask=4 * layers[..., :1],
-            behind=image + layers[..., 1:],
+            change=layers[..., 1:],
         )
 
 
@@ -278,12 +284,18 @@ class Movement(nnx.Module):
         """The image displaced: its points are ``before``, those of the frames ``after``."""
         size = (image.shape[1], image.shape[2])
         mask = reading.mask + 4 * self._nearness(before, size) - 2
+        # Whatever may belong to what moves tells nothing of what is behind.
+        shows = jnp.clip((jax.nn.sigmoid(-mask) - MOVES) / (RESTS - MOVES), 0.0, 1.0)
+        behind = filled(image, shows) + reading.change
         field = backward_field(
             before, after, self.hanging, self.offset[...], self.strength[...], self.softness[...],
             (min(FIELD, size[0]), min(FIELD, size[1])), self.aspect,
         )  # fmt: skip
         moved = warped(jnp.concatenate([image, mask], axis=-1), field)
-        return Carried(moved[..., :-1], moved[..., -1:], reading.behind, field)
+        # What rests is seen as it is, whether or not it could move.
+        rests = jnp.exp(-jnp.sum((field / RESTING) ** 2, axis=-1, keepdims=True) / 2)
+        rests = jax.image.resize(rests, (*rests.shape[:2], *size, 1), "linear")
+        return Carried(moved[..., :-1], moved[..., -1:] + SURE * rests, behind, shows, field)
 
     def _nearness(self, points: Float[Array, "batch points 3"], size: tuple[int, int]) -> Array:
         """How near the segments each pixel lies, ``[batch, height, width, 1]``."""

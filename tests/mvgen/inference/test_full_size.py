@@ -22,7 +22,9 @@ def piece(field: np.ndarray, painted: float = 0.0) -> Piece:
     grey = jnp.zeros((1, 1, 8, 8, 3))
     zero = jnp.zeros((1, 1, 3))
     reading = Reading(zero, zero[0], zero[0], jnp.zeros((1, 8, 8, 1)), grey[:, 0])
-    carried = Carried(grey, jnp.full((1, 1, 8, 8, 1), 20.0), grey[:, 0], jnp.asarray(field)[None, None])
+    carried = Carried(
+        grey, jnp.full((1, 1, 8, 8, 1), 20.0), grey[:, 0], jnp.ones((1, 8, 8, 1)), jnp.asarray(field)[None, None]
+    )
     frames = np.full((1, 1, 8, 8, 3), np.round(127.5 + painted), np.uint8)
     return Piece(frames, carried, reading, np.zeros((1, 1, 1, 3)))
 

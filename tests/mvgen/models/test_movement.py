@@ -103,4 +103,4 @@ def test_latents_without_records_of_them_are_refused():
     with pytest.raises(UserError, match="the records hold no latents"):
         dataclasses.replace(SMALL, use_latents=True).check()
     made = Movement(dataclasses.replace(SMALL, use_latents=True, latent_shape=(8, 8, 4)), rngs=nnx.Rngs(0))
-    assert made.reader(jnp.zeros((1, 8, 8, 4))).behind.shape == (1, 8, 8, 4)
+    assert made.reader(jnp.zeros((1, 8, 8, 4))).change.shape == (1, 8, 8, 4)
