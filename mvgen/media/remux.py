@@ -2,7 +2,7 @@
 
 The picture is encoded anew only where MP4 cannot hold it as it lies there, and a note says why: another coding (VP8,
 Theora, ProRes), a container without presentation times (AVI), several recordings in one file, a picture of which an
-edit list hides a part, or one that is to end where its packets depend on what follows.
+edit list hides its end, or one that is to end where its packets depend on what follows.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def _as_they_lie(name: str, seconds: Seconds | None) -> _Packets:
                 raise _CannotHold("packets of it are empty")
             if packet.pts is None or packet.dts is None or packet.time_base is None:
                 raise _CannotHold("not all of its packets say when they are presented")
-            if packet.is_discard or packet.pts * packet.time_base < begin:
-                raise _CannotHold("an edit list hides a part of it")
+            if packet.is_discard and packet.pts * packet.time_base >= begin:
+                raise _CannotHold("an edit list hides its end, or a part of it")
             if before is not None and packet.dts <= before:
                 raise _CannotHold("its decoding times do not ascend")
             before = packet.dts

@@ -13,6 +13,7 @@ from mvgen.errors import UserError
 from mvgen.media import probe, read_picture, read_sound
 from mvgen.media.notes import collected
 from mvgen.media.remux import write_with_sound
+from tests.mvgen.media.ffmpeg import ffmpeg
 from tests.mvgen.media.flashes import beeps_in, constant_times, flashes_in, write_flashes
 from tests.mvgen.media.made import MADE, MOMENTS, MOMENTS_OF, SECONDS
 
@@ -78,6 +79,20 @@ def test_a_part_of_a_video(how: dict, anew: bool, tmp_path: Path) -> None:
         assert len(picture) == wanted
         np.testing.assert_allclose(flashes_in(picture)[:2], [1, 2], atol=0.04)
         assert abs(len(read_sound(out, RATE)) / RATE - float(seconds or 119 * 1001 / 30000)) < 0.002
+
+
+def test_what_an_edit_list_hides_before_the_beginning_stays_hidden(tmp_path: Path) -> None:
+    """Cut by a phone, or without encoding anew, a video begins between two pictures that can be decoded alone."""
+    write_flashes(tmp_path / "whole.mp4", constant_times(25, SECONDS), options={"preset": "fast", "g": "250"})
+    ffmpeg("-ss", 1.48, "-i", tmp_path / "whole.mp4", "-c", "copy", tmp_path / "cut.mp4")
+    assert len(payloads(tmp_path / "cut.mp4")) > 2.52 * 25 + 10  # what is hidden is in there
+    with collected() as notes:
+        write_with_sound(tmp_path / "out.mp4", tmp_path / "cut.mp4", beeps(3, (0.52, 1.52)), RATE)
+    assert not notes and payloads(tmp_path / "out.mp4") == payloads(tmp_path / "cut.mp4")
+    before, after = (read_picture(tmp_path / name, (16, 16)) for name in ("cut.mp4", "out.mp4"))
+    np.testing.assert_array_equal(before, after)
+    np.testing.assert_allclose(flashes_in(after), [0.52, 1.52])
+    np.testing.assert_allclose(beeps_in(read_sound(tmp_path / "out.mp4", RATE), RATE), [0.52, 1.52], atol=0.001)
 
 
 def test_the_same_every_time_and_nothing_after_an_error(tmp_path: Path) -> None:
