@@ -21,7 +21,7 @@ CORE = [
     "av>=14",  # reads pictures and sound by their presentation timestamps; carries its own decoders
     "soxr>=0.5",  # resampling, -143 dB of alias where default resamplers reach -26 dB
     "pyloudnorm>=0.2,<0.3",  # integrated loudness as broadcasters measure it (ITU-R BS.1770)
-    "scipy>=1.14",  # the limiter's sliding minimum; JAX needs it too
+    "scipy>=1.14",  # the limiter's sliding minimum, smoothing of motion curves; JAX needs it too
     "opencv-python-headless>=4.10",  # DIS optical flow and area resizing, without a window system
     "google-crc32c>=1.6",  # checks each record's CRC at the speed of the disk
     "protobuf>=5.28",  # reads tf.train.Example without TensorFlow
@@ -34,7 +34,6 @@ CORE = [
 
 EVAL = [
     "mir_eval>=0.8,<0.9",  # the reference implementation of onset and note matching
-    "scipy>=1.14",  # smoothing of motion curves
     "scikit-learn>=1.4",  # the readers of notes, and average precision
     "matplotlib>=3.9",  # the plots of the reports
 ]
