@@ -20,6 +20,8 @@ CORE = [
     "safetensors>=0.5,<1",  # weights in and out, without pickle
     "av>=14",  # reads pictures and sound by their presentation timestamps; carries its own decoders
     "soxr>=0.5",  # resampling, -143 dB of alias where default resamplers reach -26 dB
+    "pyloudnorm>=0.2,<0.3",  # integrated loudness as broadcasters measure it (ITU-R BS.1770)
+    "scipy>=1.14",  # the limiter's sliding minimum, smoothing of motion curves; JAX needs it too
     "opencv-python-headless>=4.10",  # DIS optical flow and area resizing, without a window system
     "google-crc32c>=1.6",  # checks each record's CRC at the speed of the disk
     "protobuf>=5.28",  # reads tf.train.Example without TensorFlow
@@ -32,7 +34,6 @@ CORE = [
 
 EVAL = [
     "mir_eval>=0.8,<0.9",  # the reference implementation of onset and note matching
-    "scipy>=1.14",  # smoothing of motion curves
     "scikit-learn>=1.4",  # the readers of notes, and average precision
     "matplotlib>=3.9",  # the plots of the reports
 ]
@@ -62,6 +63,14 @@ VISION = [
 HEARING = [
     "onnxruntime>=1.19",  # runs basic-pitch and swift-f0
     "swift-f0==0.3.0",  # pitch of one voice, with its weights inside
+]
+
+STUDIO = [
+    "gradio>=6.20,<7",  # the page in the browser
+]
+
+BROWSER = [
+    "playwright>=1.50",  # drives a Chromium that is installed by other means, in the slow tests of the page
 ]
 
 DOWNLOAD = [
@@ -119,8 +128,9 @@ setup(
     # The presets lie beside the packages in a checkout, and within mvgen once installed (mvgen.files.preset).
     packages=[*find_packages(include=["mvgen", "mvgen.*", "data_prep", "data_prep.*"]), "mvgen.configs"],
     package_dir={"mvgen.configs": "configs"},
-    package_data={"mvgen": ["codecs/**/*"], "mvgen.configs": ["*.py", "data/*.py"]},
+    package_data={"mvgen": ["codecs/**/*", "py.typed"], "mvgen.configs": ["*.py", "data/*.py"]},
     install_requires=CORE,
+    entry_points={"console_scripts": ["mvgen = mvgen.__main__:main"]},
     extras_require={
         "prep": PREP,
         "download": PREP + DOWNLOAD,
@@ -129,7 +139,8 @@ setup(
         "eval": EVAL,
         "vision": PREP + VISION,
         "hearing": EVAL + HEARING,
-        "studio": PREP + EVAL,  # one desk for all of it: prepare, train, generate, score, look at the report
+        "studio": PREP + EVAL + STUDIO,  # Recital makes its examples, matplotlib draws its plots
+        "browser": BROWSER,
         "tpu": ["jax[tpu]"],  # libtpu; also compiles for a pod where there is no TPU
         "cuda": ["jax[cuda12]"],  # NVIDIA GPUs, with CUDA's libraries from wheels
         "dev": DEV,

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
-from tqdm import tqdm
 
 from mvgen import clock
+from mvgen.inference.progress import Progress, told
 from mvgen.interop.image_autoencoder import ImageAutoencoder
 from mvgen.models import flow_matching
 from mvgen.models.denoiser import motion, stretch
@@ -171,7 +171,7 @@ def generate_video(
     window: int,
     autoencoder: ImageAutoencoder | None = None,
     *,
-    progress: bool = False,
+    progress: Progress = False,
 ) -> UInt8[np.ndarray, "batch frames height width 3"]:
     """Films the performance of music, beginning with an image: the frames of :func:`film_pieces`, put together.
 
@@ -183,7 +183,7 @@ def generate_video(
         filming: how frames are drawn.
         window: frames the model was trained on at a time; the sound is heard in windows of this length.
         autoencoder: whose latents the model films in, if it does.
-        progress: show a bar over stretches.
+        progress: tells of stretches.
 
     Returns:
         One frame for every two tokens; the first is the given image.
@@ -201,7 +201,7 @@ def film_pieces(
     window: int,
     autoencoder: ImageAutoencoder | None = None,
     *,
-    progress: bool = False,
+    progress: Progress = False,
 ) -> Iterator[Piece]:
     """The same film in pieces, as they are painted: memory does not grow with its length. The first is the image."""
     graph, state = nnx.split(model)
@@ -224,7 +224,7 @@ def film_pieces(
     last = patchify(picture, patch)
     # The sound is heard anew every quarter of a window: stretches in between lie near enough to its middle.
     together = max(1, span // 4 // (length - 1))
-    for number in tqdm(range(stretches), "video", disable=not progress):
+    for number in told(range(stretches), "video", progress):
         first = number * (length - 1)  # the frame known from before
         if number % together == 0:
             reach = 1 + min(together, stretches - number) * (length - 1)
