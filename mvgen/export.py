@@ -1,12 +1,15 @@
-"""Writes the model of a checkpoint in a form that others read: safetensors and JSON, or transformers' MusicGen.
+"""Writes the model of a checkpoint in a form that others read: safetensors, transformers' MusicGen, or programs.
 
     python -m mvgen.export --checkpoint DIR --format safetensors --out DIR
     python -m mvgen.export --checkpoint DIR --format musicgen --out DIR
+    python -m mvgen.export --checkpoint DIR --format stablehlo --seconds 8 --out DIR
 
 With ``safetensors`` the folder then holds ``model.safetensors`` (one float32 tensor a parameter, named by its path with
 dots), ``config.json`` (the whole configuration) and ``records.json`` (what the model was trained on: codec, sizes).
 With ``musicgen`` it is one that ``transformers.MusicgenForCausalLM.from_pretrained`` loads: the token decoder alone,
-and beside it what makes its conditioning; see :mod:`mvgen.interop.musicgen_folder`.
+and beside it what makes its conditioning; see :mod:`mvgen.interop.musicgen_folder`. With ``stablehlo`` it runs without
+mvgen, at one length: ``run.py`` in it imports jax and numpy alone; see :mod:`mvgen.inference.stablehlo`. What is
+written is read again and compared before the command is done (docs/export.md).
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ import json
 import sys
 from pathlib import Path
 
-from mvgen.errors import UserError, run_command
+from mvgen.errors import run_command
 from mvgen.inference.export import WEIGHTS_FILE, export_musicgen, export_safetensors
+from mvgen.inference.options import add_filming, add_sampling, filming_of, sampling_of
+from mvgen.inference.stablehlo import export_stablehlo
 
 FORMATS = ("safetensors", "musicgen", "stablehlo")
 
@@ -32,7 +37,8 @@ def command(argv: list[str] | None = None) -> int:
         "--format",
         required=True,
         choices=FORMATS,
-        help="safetensors: weights and two JSON files; musicgen: the token decoder for transformers",
+        help="safetensors: weights and two JSON files; musicgen: the token decoder for transformers; stablehlo: both "
+        "directions as programs that run without mvgen",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--last", action="store_true", help="the last parameters instead of their running average")
@@ -40,8 +46,15 @@ def command(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--drop", action="store_true", help="musicgen: leave out what MusicGen has no place for, instead of refusing"
     )
+    fixed = parser.add_argument_group("stablehlo", "what the programs are for; all of it becomes part of them")
+    fixed.add_argument(
+        "--seconds", type=float, default=0.0, help="length of film and music (the window that the model learned from)"
+    )
+    add_sampling(fixed)
+    add_filming(fixed)
     given = parser.parse_args(argv)
     out = Path(given.out)
+    told: dict[str, float] = {}
     if given.format == "musicgen":
         dropped = export_musicgen(given.checkpoint, out, not given.last, given.licence, given.drop)
         if dropped:
@@ -49,8 +62,11 @@ def command(argv: list[str] | None = None) -> int:
     elif given.format == "safetensors":
         export_safetensors(given.checkpoint, out, ema=not given.last)
     else:
-        raise UserError(f"--format {given.format} is not there yet; use safetensors or musicgen")
-    print(json.dumps({"out": str(out), "bytes": (out / WEIGHTS_FILE).stat().st_size}))
+        told = export_stablehlo(
+            given.checkpoint, out, seconds=given.seconds, sampling=sampling_of(given), filming=filming_of(given),
+            ema=not given.last,
+        )  # fmt: skip
+    print(json.dumps({"out": str(out), "bytes": (out / WEIGHTS_FILE).stat().st_size, **told}))
     return 0
 
 

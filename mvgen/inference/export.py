@@ -26,7 +26,7 @@ from mvgen.training.checkpoint import (
     read_description,
     write_description,
 )
-from mvgen.training.step import abstract_model
+from mvgen.training.step import Params, abstract_model
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -44,11 +44,16 @@ def export_safetensors(checkpoint: str | os.PathLike[str], out: str | os.PathLik
     """
     with whole_folder(out) as folder:
         _, params, config, records = load_params(checkpoint, ema)
-        tensors = {tensor_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
-        about = {"format": "mvgen", "parameters": "average" if ema else "last"}
-        save_file(tensors, folder / WEIGHTS_FILE, metadata=about)
-        write_description(folder, config, records)
+        write_safetensors(folder, params, config, records, ema)
     return Path(out)
+
+
+def write_safetensors(folder: Path, params: Params, config: ConfigDict, records: dict[str, Any], ema: bool) -> None:
+    """Writes the weights and the two descriptions into a folder; ``ema`` says which parameters they are."""
+    tensors = {tensor_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    about = {"format": "mvgen", "parameters": "average" if ema else "last"}
+    save_file(tensors, folder / WEIGHTS_FILE, metadata=about)
+    write_description(folder, config, records)
 
 
 def export_musicgen(

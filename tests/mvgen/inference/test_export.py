@@ -75,8 +75,6 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(workdir: Path, exported:
         export.export_safetensors(tmp_path, tmp_path / "out")
     with pytest.raises(UserError, match="is there already"):
         export.export_safetensors(workdir, exported)
-    with pytest.raises(UserError, match="--format stablehlo is not there yet"):
-        command.command(["--checkpoint", str(workdir), "--format", "stablehlo", "--out", str(tmp_path / "out")])
     beyond = (
         "no frame-locked addition and no per-frame token head and no previous-timesteps convolution and no bias of "
         "cross-attention by time and no window"
