@@ -113,13 +113,9 @@ def test_another_length_and_a_difference_are_named(exported: Path) -> None:
     example = dict(np.load(exported / "example.npz"))
     with pytest.raises(SystemExit, match=r"listen: sound is \(3,\), and this export is for \(17920,\)"):
         run_exported.load(exported, "listen")(sound=np.zeros(3))
-    sound = run_exported.load(exported, "music")(**example)["sound"]
-    same = stablehlo.compared(exported, {**example, "sound": sound})
-    assert same["tokens_differing"] == same["sound_difference"] == 0
     with pytest.raises(UserError, match="do not make what mvgen makes of the same inputs: tokens differing 1,"):
-        tokens = example["tokens"].copy()
-        tokens[5, 2] ^= 1
-        stablehlo.compared(exported, {**example, "sound": sound, "tokens": tokens})
+        example["tokens"][5, 2] ^= 1
+        stablehlo.compared(exported, {**example, "sound": np.zeros(17920)})
 
 
 def test_one_artifact_is_for_three_platforms_and_the_folder_is_an_export_of_safetensors_too(exported: Path) -> None:
