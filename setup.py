@@ -20,6 +20,8 @@ CORE = [
     "safetensors>=0.5,<1",  # weights in and out, without pickle
     "av>=14",  # reads pictures and sound by their presentation timestamps; carries its own decoders
     "soxr>=0.5",  # resampling, -143 dB of alias where default resamplers reach -26 dB
+    "pyloudnorm>=0.2,<0.3",  # integrated loudness as broadcasters measure it (ITU-R BS.1770)
+    "scipy>=1.14",  # the limiter's sliding minimum; JAX needs it too
     "opencv-python-headless>=4.10",  # DIS optical flow and area resizing, without a window system
     "google-crc32c>=1.6",  # checks each record's CRC at the speed of the disk
     "protobuf>=5.28",  # reads tf.train.Example without TensorFlow
@@ -121,6 +123,7 @@ setup(
     package_dir={"mvgen.configs": "configs"},
     package_data={"mvgen": ["codecs/**/*"], "mvgen.configs": ["*.py", "data/*.py"]},
     install_requires=CORE,
+    entry_points={"console_scripts": ["mvgen = mvgen.__main__:main"]},
     extras_require={
         "prep": PREP,
         "download": PREP + DOWNLOAD,

@@ -1,28 +1,34 @@
 """Command line of generation, both ways, for files or for all records of a split.
 
-    python -m mvgen.generate music --checkpoint DIR --video FILE --out FILE.mp4|.wav
+    python -m mvgen.generate music --checkpoint DIR --video FILE --out FILE.mp4|.wav [--mix M] [--compare FILE.mp4]
     python -m mvgen.generate video --checkpoint DIR --image FILE --audio FILE|FILE.mid --out FILE.mp4
     python -m mvgen.generate records --checkpoint DIR --records DIR --out DIR
 
-The same seed gives the same file.
+Music is written onto its own video, whose picture is copied as it is. The same seed gives the same file.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
-from mvgen.errors import run_command, seed_in_range
+import mvgen
+from mvgen.errors import UserError, run_command, seed_in_range
 from mvgen.evaluation.performances import perform_split
-from mvgen.files import make_folder
-from mvgen.inference.from_files import film_of_music, music_for_video
+from mvgen.files import check_output, make_folder
+from mvgen.inference.film import check_original
+from mvgen.inference.mastering import LOUDNESS
+from mvgen.inference.music import ENDINGS
 from mvgen.inference.options import (
     Prompt,
     add_features,
     add_filming,
+    add_mastering,
     add_sampling,
     add_text,
     filming_of,
+    mastering_of,
     sampling_of,
 )
 
@@ -38,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     music.add_argument(
         "--stream", action="store_true", help="write the sound as it is made, into a .wav or, with --out -, to stdout"
     )
+    music.add_argument(
+        "--mix", type=float, default=0.0, metavar="M", help="this much of the video's own sound, 0 to 1 (%(default)s)"
+    )
+    add_mastering(music, LOUDNESS)
     add_text(music)
     add_features(music)
     video = directions.add_parser("video", help="an image and music in, the filmed performance out")
@@ -48,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--audio", required=True, metavar="FILE", help="the music: a sound file, a video with sound, or MIDI"
     )
     video.add_argument("--soundfont", default="", metavar="FILE", help="plays a MIDI file (.sf2, .sf3; TimGM6mb)")
+    add_mastering(video, None)
+    for direction in (music, video):
+        direction.add_argument(
+            "--compare", metavar="FILE.mp4", help="also write original and result side by side, with waves and onsets"
+        )
+        direction.add_argument("--seconds", type=float, metavar="S", help="only so much from the start (all)")
     records = directions.add_parser(
         "records", help="both directions for every record of a split, to watch and to score"
     )
@@ -77,14 +93,9 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     seed_in_range("--seed", given.seed)
     if given.direction == "music":
-        music_for_video(
-            given.checkpoint, given.video, given.out, sampling_of(given), seed=given.seed,
-            text=Prompt(given.text, given.text_encoder, given.text_file), beginning=given.prompt_audio,
-            stream=given.stream, encoder=given.semantic, landmarks=given.landmarks,
-        )  # fmt: skip
+        _music(given)
     elif given.direction == "video":
-        film_of_music(given.checkpoint, given.image, given.audio, given.out, filming_of(given), seed=given.seed,
-                      soundfont=given.soundfont)  # fmt: skip
+        _film(given)
     else:
         make_folder("--out", given.out)
         perform_split(
@@ -94,6 +105,46 @@ def main(argv: list[str] | None = None) -> int:
     if given.out != "-":
         print(given.out)
     return 0
+
+
+def _music(given: argparse.Namespace) -> None:
+    sampling, inputs = sampling_of(given), [given.video, given.prompt_audio or ""]
+    if not (given.stream and given.out == "-"):
+        check_output("--out", given.out, (".wav",) if given.stream else ENDINGS, inputs)
+    if given.compare:
+        check_output("--compare", given.compare, (".mp4",), [*inputs, given.out])
+    if given.stream and (given.compare or given.mix):
+        raise UserError("--stream goes with neither --mix nor --compare: how loud all of it will be is not known yet")
+    mastering = mastering_of(given)
+    model = mvgen.load(given.checkpoint, semantic=given.semantic, landmarks=given.landmarks)
+    prompt = Prompt(given.text, given.text_encoder, given.text_file)
+    if given.stream:
+        model.stream_music(
+            given.video, prompt, given.seconds, given.seed, beginning=given.prompt_audio, sampling=sampling
+        ).save(given.out)
+        return
+    mastering.check(given.video)
+    music = model.video_to_music(
+        given.video, prompt, given.seconds, given.seed, beginning=given.prompt_audio, sampling=sampling
+    )
+    music.save(given.out, **asdict(mastering))
+    if given.compare:
+        music.compare(given.compare)
+
+
+def _film(given: argparse.Namespace) -> None:
+    filming, mastering = filming_of(given), mastering_of(given)
+    check_output("--out", given.out, (".mp4",), [given.image, given.audio])
+    if given.compare:
+        check_output("--compare", given.compare, (".mp4",), [given.image, given.audio, given.out])
+        check_original(given.audio)
+    film = mvgen.load(given.checkpoint).music_to_video(
+        given.image, given.audio, given.seconds, given.seed, filming=filming, soundfont=given.soundfont
+    )
+    film.save(given.out, loudness=mastering.loudness, rate=mastering.rate)
+    if given.compare:
+        film.compare(given.compare)
+    film.warn()
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ every distance in time at which at least a window of both meets, and the best on
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
+import mvgen
 from mvgen.errors import in_range, run_command
-from mvgen.files import check_output, write_json
+from mvgen.files import check_output
 from mvgen.inference.options import add_features
-from mvgen.inference.retrieval import retrieve
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,17 +43,13 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(arguments.json) if arguments.json else None
     if out:
         check_output("--json", out, inputs=[arguments.video or arguments.audio])
-    answer = retrieve(
-        arguments.checkpoint, arguments.records, video=arguments.video or "", audio=arguments.audio or "",
-        top=arguments.top, index=arguments.index or "", encoder=arguments.semantic, landmarks=arguments.landmarks,
-    )  # fmt: skip
-    print(f"{'':4s}{'score':>6s}  {'belongs':>7s}  {'from':>8s}  {'to':>8s}  clip")
-    for rank, one in enumerate(answer.found, 1):
-        print(f"{rank:3d} {one.score:6.3f}  {one.belongs:7.2f}  {one.start_seconds:7.2f}s  {one.end_seconds:7.2f}s  "
-              f"{one.clip_id} ({one.labels}, {one.split})")  # fmt: skip
+    model = mvgen.load(arguments.checkpoint, semantic=arguments.semantic, landmarks=arguments.landmarks)
+    answer = model.retrieve(
+        arguments.records, video=arguments.video, audio=arguments.audio, top=arguments.top, index=arguments.index or ""
+    )
+    print(answer)
     if out:
-        query = {"query": arguments.video or arguments.audio, "modality": "video" if arguments.video else "audio"}
-        write_json(out, {**query, "records": answer.records, "found": [asdict(one) for one in answer.found]})
+        answer.save(out)
     return 0
 
 

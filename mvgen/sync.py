@@ -16,16 +16,16 @@ given to the codec four times, each time begun a quarter of a frame later. Every
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
+import mvgen
 from mvgen.data.groups import read_groups
 from mvgen.errors import UserError, in_range, run_command, seed_in_range
 from mvgen.evaluation.plain_sync import PlainWays, prove_plainly, shares, shares_told
 from mvgen.evaluation.synchronisation import prove, told
 from mvgen.files import check_output, write_json
 from mvgen.inference.options import add_features
-from mvgen.inference.synchronisation import STEP_SECONDS, Synchroniser, shifts_of
+from mvgen.inference.synchronisation import LOOKED_AT_SECONDS, REACH_SECONDS, STEP_SECONDS, Synchroniser, shifts_of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,8 +37,12 @@ def parser() -> argparse.ArgumentParser:
     given = words.add_mutually_exclusive_group(required=True)
     given.add_argument("--video", metavar="FILE", help="a video with sound")
     given.add_argument("--prove", metavar="CLIPS", help="a folder of videos whose sound is known to fit")
-    words.add_argument("--reach", type=float, default=1.0, metavar="S", help="look so far either way (%(default)s s)")
-    words.add_argument("--seconds", type=float, default=60.0, metavar="S", help="look at so much (%(default)s s)")
+    words.add_argument(
+        "--reach", type=float, default=REACH_SECONDS, metavar="S", help="look so far either way (%(default)s s)"
+    )
+    words.add_argument(
+        "--seconds", type=float, default=LOOKED_AT_SECONDS, metavar="S", help="look at so much (%(default)s s)"
+    )
     add_features(words)
     words.add_argument(
         "--labels", metavar="FILE.csv", help="with --prove: table of clip, group, labels (docs/real.md), to tell by"
@@ -66,18 +70,13 @@ def main(argv: list[str] | None = None) -> int:
         if not arguments.prove:
             raise UserError("--video needs --checkpoint DIR, a training folder or one of its steps")
         return _prove(None, arguments, out)
-    synchroniser = Synchroniser(
-        arguments.checkpoint, arguments.reach, arguments.seconds, arguments.semantic, arguments.landmarks
-    )
+    model = mvgen.load(arguments.checkpoint, semantic=arguments.semantic, landmarks=arguments.landmarks)
     if arguments.prove:
-        return _prove(synchroniser, arguments, out)
-    found = synchroniser(arguments.video)
-    side = "late" if found.milliseconds >= 0 else "early"
-    print(f"the sound is {abs(found.milliseconds):.0f} ms {side} ({found.milliseconds:+.0f} ms), confidence "
-          f"{found.confidence:.2f}; {found.agreeing:.0%} of {found.votes} stretches agree; picture and sound belong "
-          f"together with probability {found.belongs:.2f}")  # fmt: skip
+        return _prove(Synchroniser(model.loaded, arguments.reach, arguments.seconds), arguments, out)
+    found = model.sync(arguments.video, reach=arguments.reach, seconds=arguments.seconds)
+    print(found)
     if out:
-        write_json(out, {"video": arguments.video, **asdict(found)})
+        found.save(out)
     return 0
 
 

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
-from tqdm import tqdm
 
 from mvgen import clock
+from mvgen.inference.progress import Progress, told
 from mvgen.interop.image_autoencoder import ImageAutoencoder
 from mvgen.models import flow_matching
 from mvgen.models.denoiser import motion, stretch
@@ -202,7 +202,7 @@ def generate_video(
     window: int,
     autoencoder: ImageAutoencoder | None = None,
     *,
-    progress: bool = False,
+    progress: Progress = False,
 ) -> UInt8[np.ndarray, "batch frames height width 3"]:
     """Films the performance of music, beginning with an image: the frames of :func:`film_pieces`, put together.
 
@@ -214,7 +214,7 @@ def generate_video(
         filming: how frames are drawn.
         window: frames the model was trained on at a time; the sound is heard in windows of this length.
         autoencoder: whose latents the model films in, if it does.
-        progress: show a bar over stretches.
+        progress: tells of stretches.
 
     Returns:
         One frame for every two tokens; the first is the given image.
@@ -232,7 +232,7 @@ def film_pieces(
     window: int,
     autoencoder: ImageAutoencoder | None = None,
     *,
-    progress: bool = False,
+    progress: Progress = False,
 ) -> Iterator[Piece]:
     """The same film in pieces, as they are painted: memory does not grow with its length. The first is the image."""
     graph, state = nnx.split(model)
@@ -254,7 +254,7 @@ def film_pieces(
     span = min(window, whole)
     last = patchify(picture, patch)
     heard = -1
-    for number, (first, begin) in enumerate(tqdm(stretches, "video", disable=not progress)):
+    for number, (first, begin) in enumerate(told(stretches, "video", progress)):
         if begin != heard:
             audio = _audio(graph, state, jnp.asarray(tokens[:, clock.tokens_of(begin) : clock.tokens_of(begin + span)]))
             heard = begin

@@ -7,6 +7,7 @@ import argparse
 from dataclasses import dataclass
 
 from mvgen.errors import UserError, in_range
+from mvgen.inference.mastering import Mastering
 from mvgen.inference.music_to_video import Filming
 from mvgen.inference.sampling import Sampling
 from mvgen.interop.text import embed, read_text
@@ -111,6 +112,29 @@ def filming_of(arguments: argparse.Namespace) -> Filming:
     in_range("--sound-guidance", arguments.sound_guidance, 0, MOST_GUIDANCE)
     in_range("--image-guidance", arguments.image_guidance, 0, MOST_GUIDANCE)
     return Filming(arguments.steps, arguments.sound_guidance, arguments.image_guidance, arguments.sampler)
+
+
+def loudness_of(text: str) -> float | None:
+    """``--loudness``: LUFS, or "none" for as it is."""
+    return None if text == "none" else float(text)
+
+
+def add_mastering(parser: argparse.ArgumentParser, loudness: float | None) -> None:
+    """How the sound is written.
+
+    Args:
+        loudness: the default.
+    """
+    parser.add_argument(
+        "--loudness", type=loudness_of, default=loudness, metavar="LUFS",
+        help=f"integrated loudness (BS.1770), peaks below -1 dB; none: as it is ({loudness or 'none'})",
+    )  # fmt: skip
+    parser.add_argument("--rate", type=int, default=Mastering.rate, metavar="HZ", help="samples a second (%(default)s)")
+
+
+def mastering_of(arguments: argparse.Namespace) -> Mastering:
+    """Raises ``UserError`` for a setting that cannot be."""
+    return Mastering(arguments.loudness, arguments.rate, getattr(arguments, "mix", 0.0))  # a film's sound is its own
 
 
 def add_features(parser: argparse._ActionsContainer) -> None:

@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,14 @@ from flax import nnx
 from tqdm import tqdm
 
 from mvgen import clock
-from mvgen.data.loader import used_features, window_frames
+from mvgen.data.loader import used_features
 from mvgen.data.records import DESCRIPTION_FILE, RecordError, RecordSource, RecordSpec, read_description, shard_paths
-from mvgen.errors import UserError
+from mvgen.errors import UserError, in_range
 from mvgen.files import write_json
 from mvgen.inference.embedding import Space, check_length, fits
-from mvgen.inference.inputs import FilmReader, load_codec, read_tokens
+from mvgen.inference.inputs import read_tokens
+from mvgen.inference.loaded import Loaded
 from mvgen.models.mvgen import MVGen
-from mvgen.training.checkpoint import load_model
 
 FORMAT = 1  # of the index; one of another number is made anew
 
@@ -182,50 +183,68 @@ def search(index: Index, space: Space, query: np.ndarray, modality: str, top: in
 
 @dataclass(frozen=True)
 class Answer:
-    """What a query found: the records that fit best, the best first, among how many."""
+    """What a query found.
 
-    found: list[Found]
+    Attributes:
+        query: the file that was asked for.
+        modality: what it was taken as, ``video`` or ``audio``.
+        records: how many records were searched.
+        found: those that fit best, the best first.
+    """
+
+    query: str
+    modality: str
     records: int
+    found: list[Found]
+
+    def __str__(self) -> str:
+        lines = [f"{'':4s}{'score':>6s}  {'belongs':>7s}  {'from':>8s}  {'to':>8s}  clip"]
+        lines += [
+            f"{rank:3d} {one.score:6.3f}  {one.belongs:7.2f}  {one.start_seconds:7.2f}s  {one.end_seconds:7.2f}s  "
+            f"{one.clip_id} ({one.labels}, {one.split})"
+            for rank, one in enumerate(self.found, 1)
+        ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes all of it as JSON. Raises ``UserError`` where it cannot be written."""
+        write_json(path, asdict(self))
 
 
 def retrieve(
-    checkpoint: str,
-    records: str,
-    *,
-    video: str = "",
-    audio: str = "",
-    top: int = 5,
-    index: str = "",
-    encoder: str = "",
-    landmarks: str = "",
+    loaded: Loaded, records: str, *, video: str = "", audio: str = "", top: int = 5, index: str = ""
 ) -> Answer:
     """The records that fit a file best.
 
     Args:
-        checkpoint: a training folder or one of its steps.
+        loaded: a checkpoint.
         records: a folder of records, all of whose splits are searched.
         video, audio: the file; one of the two.
         top: how many.
         index: where indexes are kept; by default beside the records.
-        encoder, landmarks: see :class:`mvgen.inference.inputs.FilmReader`.
 
     Raises:
         UserError: what is asked cannot be read, is too short, or fits another model.
     """
+    in_range("top", top, 1, 1_000_000)
+    if bool(video) == bool(audio):
+        raise UserError("what is sought is told by a video or by audio: give one of the two")
     read_description(records)
-    model, config, spec = load_model(checkpoint)
-    window = window_frames(config.data.window_seconds)
-    space = Space(model, window)
+    model, window, space = loaded.model, loaded.window, loaded.space
     # Before the index, which takes long: a query that cannot be read is told at once.
     if video:
-        film = FilmReader(checkpoint, model.config, encoder, landmarks).read(video)
+        film = loaded.read_film(video)
         check_length(video, len(film["frames"]), window)
         query = space.of_video(film)
     else:
-        tokens = read_tokens(audio, load_codec(spec))[0]
+        tokens = read_tokens(audio, loaded.codec)[0]
         check_length(audio, clock.frames_of(len(tokens)), window)
         query = space.of_tokens(tokens)
     place = Path(records).absolute()
     folder = Path(index) if index else place.with_name(f"{place.name}.index")
-    opened = open_index(model, window, spec, records, folder)
-    return Answer(search(opened, space, query, "video" if video else "audio", top), len(opened.clips))
+    opened = open_index(model, window, loaded.spec, records, folder)
+    modality = "video" if video else "audio"
+    return Answer(video or audio, modality, len(opened.clips), search(opened, space, query, modality, top))

@@ -7,24 +7,30 @@ the codec four times, each time begun a quarter of a frame later. Every stretch 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+import os
+from dataclasses import asdict, dataclass, replace
+from html import escape
 
 import jax.numpy as jnp
 import numpy as np
 
 from mvgen import clock
-from mvgen.data.loader import window_frames
-from mvgen.errors import UserError
+from mvgen.errors import UserError, in_range
+from mvgen.files import write_json
 from mvgen.inference.embedding import Space, check_length
-from mvgen.inference.inputs import MOST_SECONDS, FilmReader, load_codec
+from mvgen.inference.inputs import MOST_SECONDS
+from mvgen.inference.loaded import Loaded
 from mvgen.media import read_sound
 from mvgen.models.codec import Codec
-from mvgen.training.checkpoint import load_model
 
 PHASES = 4  # the sound is heard at so many sub-frame delays
 STEP_SECONDS = 1 / (clock.FRAME_RATE * PHASES)
 NEAR_SECONDS = 1 / clock.FRAME_RATE  # within a frame: what counts as found, and what the confidence is of
 TEMPERATURE = 3.4  # by which the joint vote is divided; measured with --prove on 2.4 s of each video (docs/space.md)
+REACH_SECONDS = 1.0
+"""How large an offset is looked for unless told."""
+LOOKED_AT_SECONDS = 60.0
+"""How much of a video is looked at unless told."""
 ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 
 
@@ -40,6 +46,7 @@ class Offset:
         similarity: mean dot product of picture and sound in the coordinated space, so moved.
         belongs: probability that picture and sound belong together at all; the confidence takes for granted that they
             do.
+        video: the file that was asked of.
     """
 
     milliseconds: float
@@ -48,6 +55,22 @@ class Offset:
     agreeing: float
     similarity: float
     belongs: float = math.nan
+    video: str = ""
+
+    def __str__(self) -> str:
+        side = "late" if self.milliseconds >= 0 else "early"
+        return (
+            f"the sound is {abs(self.milliseconds):.0f} ms {side} ({self.milliseconds:+.0f} ms), confidence "
+            f"{self.confidence:.2f}; {self.agreeing:.0%} of {self.votes} stretches agree; picture and sound belong "
+            f"together with probability {self.belongs:.2f}"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.video)}: {escape(str(self))}</p>"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes all of it as JSON. Raises ``UserError`` where it cannot be written."""
+        write_json(path, asdict(self))
 
 
 def shifts_of(reach: float) -> np.ndarray:
@@ -142,30 +165,29 @@ class Synchroniser:
     """Estimates offsets with the model of a checkpoint.
 
     Args:
-        checkpoint: a training folder or one of its steps.
+        loaded: the checkpoint.
         reach: the largest offset that is looked for either way, in seconds.
         seconds: so much of a video is looked at.
-        encoder, landmarks: see :class:`mvgen.inference.inputs.FilmReader`.
 
     Raises:
-        UserError: it is none, or so little cannot be looked at.
+        UserError: so little cannot be looked at.
     """
 
-    def __init__(self, checkpoint: str, reach: float, seconds: float = 60.0, encoder: str = "", landmarks: str = ""):
-        self.model, config, self.spec = load_model(checkpoint)
-        self.codec = load_codec(self.spec)
-        self.films = FilmReader(checkpoint, self.model.config, encoder, landmarks)
-        self.space = Space(self.model, window_frames(config.data.window_seconds))
+    def __init__(self, loaded: Loaded, reach: float = REACH_SECONDS, seconds: float = LOOKED_AT_SECONDS):
+        in_range("reach", reach, STEP_SECONDS, 10)
+        if not 0 < seconds <= MOST_SECONDS:
+            raise UserError(f"seconds {seconds}: it must be a number above 0 and at most {MOST_SECONDS:g}")
+        self.loaded, self.codec, self.space = loaded, loaded.codec, loaded.space
         self.shifts, self.most = shifts_of(reach), clock.whole_frames(seconds)
         if self.most < self.space.window:
             least = self.space.window / clock.FRAME_RATE
-            raise UserError(f"--seconds {seconds:g}: the model sees windows of {least:g} s, so no less will do")
+            raise UserError(f"seconds {seconds:g}: the model sees windows of {least:g} s, so no less will do")
         # As in training: the learned scale has a largest value.
-        self.scale = float(np.exp(min(float(self.model.encoder.log_scale[...]), np.log(100.0))))
+        self.scale = float(np.exp(min(float(loaded.model.encoder.log_scale[...]), np.log(100.0))))
 
     def see(self, path: str) -> np.ndarray:
         """The picture of a file in the coordinated space. Raises ``UserError`` where it cannot be read."""
-        film = self.films.read(path)
+        film = self.loaded.read_film(path)
         check_length(path, len(film["frames"]), self.space.window)
         return self.space.of_video({name: values[: self.most] for name, values in film.items()})
 
@@ -192,7 +214,7 @@ class Synchroniser:
 
     def __call__(self, path: str) -> Offset:
         """The offset of a video. Raises ``UserError`` where it has no picture, no sound or is too short."""
-        return self.offset(self.votes(self.see(path), self.hear(path)))
+        return replace(self.offset(self.votes(self.see(path), self.hear(path))), video=path)
 
     def offset(self, votes: np.ndarray) -> Offset:
         """What votes speak for, and whether picture and sound belong together."""

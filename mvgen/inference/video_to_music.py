@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
-from tqdm import tqdm
 
 from mvgen import clock
+from mvgen.inference.progress import Progress, told
 from mvgen.inference.sampling import Sampling, decode, ready, stream
 from mvgen.models.mvgen import MVGen
 from mvgen.models.token_decoder import Text
@@ -60,7 +60,7 @@ def generate_music(
     *,
     text: Text | None = None,
     prompt: Int[np.ndarray, "batch known codebooks"] | None = None,
-    progress: bool = False,
+    progress: Progress = False,
 ) -> Int[np.ndarray, "batch tokens codebooks"]:
     """Plays the music of silent videos.
 
@@ -73,7 +73,7 @@ def generate_music(
         window: frames the model was trained on at a time.
         text: embedded prompts, one a video, for a model that reads text; heard in every window.
         prompt: tokens that the music begins with, and goes on from; at most two a frame.
-        progress: show a bar over windows.
+        progress: tells of windows.
 
     Returns:
         Two tokens a frame, exactly.
@@ -140,10 +140,10 @@ class _Score:
         if prompt is not None:
             self.tokens[:, : self.given] = prompt
 
-    def windows(self, progress: bool = False) -> Iterator[tuple[dict[str, Array], slice, int, int]]:
+    def windows(self, progress: Progress = False) -> Iterator[tuple[dict[str, Array], slice, int, int]]:
         """Video of a window, where its tokens lie, how many of them are known, and its number; none that is known."""
         found = windows_over(self.frames, self.window)
-        for number, (start, known) in enumerate(tqdm(found, "music", disable=not progress)):
+        for number, (start, known) in enumerate(told(found, "music", progress)):
             span = slice(clock.tokens_of(start), clock.tokens_of(start + self.window))
             kept = max(clock.tokens_of(known), self.given - span.start)
             if kept >= clock.tokens_of(self.window):

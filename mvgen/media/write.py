@@ -24,6 +24,12 @@ from mvgen.files import whole_file
 REPRODUCIBLE = "cpu-independent=1"
 """A parameter of x264 without which the same pictures may give other bytes: on processors with AVX-512 its macroblock
 tree (x264's core 165, in PyAV 18.1) takes in what happens to lie in memory."""
+MP4_OPTIONS = {"movflags": "faststart", "fflags": "+bitexact"}
+LAYOUTS = {1: "mono", 2: "stereo"}
+BIT_RATES = {1: 160_000, 2: 256_000}
+"""Bits a second of AAC, by channels."""
+AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+"""Samples a second that AAC knows."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENAMETOOLONG)
 """What says that the place written to is at fault."""
 
@@ -43,8 +49,8 @@ def write_video(
     Args:
         path: ends in .mp4; replaced atomically.
         frames: uint8 ``[T, H, W, 3]`` RGB, T >= 1; or one after another ``[H, W, 3]``, as they are made.
-        sound: float32 ``[n]`` in [-1, 1] (clipped), or None for a silent film.
-        sample_rate: of ``sound``: one that AAC knows (8000 to 96000).
+        sound: float32 ``[n]`` or ``[2, n]`` in [-1, 1] (clipped), or None for a silent film.
+        sample_rate: of ``sound``: one that AAC knows (:data:`AAC_RATES`).
         scale: each pixel becomes a square of so many.
         quality: x264's constant rate factor; lower is better and larger.
 
@@ -57,49 +63,99 @@ def write_video(
             raise ValueError(f"frames must be uint8 [T, H, W, 3], not {frames.dtype} {frames.shape}")
         frames = iter(frames)
     first = next(frames)
-    if sound is not None and sound.ndim != 1:
-        raise ValueError(f"sound must be [n], not {sound.shape}")
+    if sound is not None:
+        check_channels(sound)
     height, width = first.shape[0] * scale, first.shape[1] * scale
     # yuv420p has one colour for 2 x 2 pixels: an odd side gets its last row or column once more.
     odd = ((0, height % 2), (0, width % 2), (0, 0))
-    options = {"movflags": "faststart", "fflags": "+bitexact"}
     # An absolute path behind "file:" cannot be taken for a protocol, whatever colons it holds.
-    with _written(path) as partial, av.open(f"file:{partial.absolute()}", "w", format="mp4", options=options) as out:
-        video = out.add_stream("libx264", rate=FRAME_RATE)
-        video.width, video.height, video.pix_fmt = width + odd[1][1], height + odd[0][1], "yuv420p"
-        video.time_base = Fraction(1, FRAME_RATE)
-        # A fixed number of threads: x264's result depends on it.
-        parameters = f"sliced-threads=0:{REPRODUCIBLE}"
-        video.options = {"crf": str(quality), "preset": "veryfast", "threads": "2", "x264-params": parameters}
-        context = video.codec_context
-        context.flags = int(context.flags) | av.codec.context.Flags.bitexact.value
-        # BT.601 throughout, and said so: what readers assume for small pictures, and never wrong for large ones.
-        context.colorspace, context.color_range, context.color_primaries, context.color_trc = 6, 1, 6, 6
-        audio = None
-        if sound is not None:
-            audio = out.add_stream("aac", rate=sample_rate, layout="mono")
-            audio.bit_rate = 160_000
-            audio.codec_context.flags = int(audio.codec_context.flags) | av.codec.context.Flags.bitexact.value
-        number = 0
+    with written(path) as partial, av.open(f"file:{partial.absolute()}", "w", format="mp4", options=MP4_OPTIONS) as out:
+        video = add_picture(out, width + odd[1][1], height + odd[0][1], Fraction(FRAME_RATE), quality=quality)
+        track = None if sound is None else SoundTrack(out, sound, sample_rate)
         for number, frame in enumerate(chain([first], frames)):
             big = np.pad(frame.repeat(scale, 0).repeat(scale, 1), odd, mode="edge")
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(big), format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG", threads=1)
-            picture.pts, picture.time_base = number, Fraction(1, FRAME_RATE)
-            out.mux(video.encode(picture))
-            if audio is not None and sound is not None:
-                # Interleaved with the picture, a second at a time, so that players need not seek.
-                if number % FRAME_RATE == 0:
-                    _encode_sound(out, audio, sound, sample_rate, number // FRAME_RATE)
+            if track is not None:
+                track.until(number / FRAME_RATE)
+            out.mux(video.encode(picture_of(big, number, Fraction(1, FRAME_RATE))))
         out.mux(video.encode(None))
-        if audio is not None and sound is not None:
-            for second in range(-(-(number + 1) // FRAME_RATE), -(-len(sound) // sample_rate)):
-                _encode_sound(out, audio, sound, sample_rate, second)
-            out.mux(audio.encode(None))
+        if track is not None:
+            track.end()
+
+
+def add_picture(
+    out: av.container.OutputContainer,
+    width: int,
+    height: int,
+    rate: Fraction,
+    time_base: Fraction | None = None,
+    quality: int = 18,
+) -> av.VideoStream:
+    """A picture stream of a file that is written: H.264 yuv420p, the same bytes for the same pictures.
+
+    Args:
+        width, height: even.
+        rate: frames a second; the muxer takes the length of the last frame from it.
+        time_base: of the stamps; by default one tick a frame.
+        quality: x264's constant rate factor.
+    """
+    video = out.add_stream("libx264", rate=rate)
+    video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+    video.time_base = video.codec_context.time_base = time_base or 1 / rate
+    # A fixed number of threads: x264's result depends on it.
+    parameters = f"sliced-threads=0:{REPRODUCIBLE}"
+    video.options = {"crf": str(quality), "preset": "veryfast", "threads": "2", "x264-params": parameters}
+    context = video.codec_context
+    context.flags = int(context.flags) | av.codec.context.Flags.bitexact.value
+    # BT.601 throughout, and said so: what readers assume for small pictures, and never wrong for large ones.
+    context.colorspace, context.color_range, context.color_primaries, context.color_trc = 6, 1, 6, 6
+    return video
+
+
+def picture_of(frame: np.ndarray, stamp: int, time_base: Fraction) -> av.VideoFrame:
+    """uint8 ``[H, W, 3]`` RGB for a stream of :func:`add_picture`, presented at tick ``stamp``."""
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    picture = picture.reformat(format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG", threads=1)
+    picture.pts, picture.time_base = stamp, time_base
+    return picture
+
+
+class SoundTrack:
+    """The sound of a file that is written, AAC, encoded a second at a time beside the picture so that players need not
+    seek. It starts exactly with the picture: the encoder's priming is cut by the container's edit list.
+
+    Args:
+        out: the file.
+        sound: float32 ``[n]`` or ``[2, n]`` in [-1, 1] (clipped).
+        sample_rate: one that AAC knows.
+    """
+
+    def __init__(self, out: av.container.OutputContainer, sound: np.ndarray, sample_rate: int):
+        self._out, self._sound, self._rate = out, np.atleast_2d(sound), sample_rate
+        self._layout = LAYOUTS[len(self._sound)]
+        self._audio = out.add_stream("aac", rate=sample_rate, layout=self._layout)
+        self._audio.bit_rate = BIT_RATES[len(self._sound)]
+        context = self._audio.codec_context
+        context.flags = int(context.flags) | av.codec.context.Flags.bitexact.value
+        self._second = 0
+
+    def until(self, seconds: float) -> None:
+        """Encodes all that begins to sound up to a moment."""
+        while self._second <= seconds and self._second * self._rate < self._sound.shape[1]:
+            first = self._second * self._rate
+            self._second += 1
+            block = np.clip(self._sound[:, first : first + self._rate], -1, 1).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=self._layout)
+            frame.sample_rate, frame.pts, frame.time_base = self._rate, first, Fraction(1, self._rate)
+            self._out.mux(self._audio.encode(frame))
+
+    def end(self) -> None:
+        """Encodes what is left."""
+        self.until(self._sound.shape[1] / self._rate)
+        self._out.mux(self._audio.encode(None))
 
 
 @contextmanager
-def _written(path: str | os.PathLike[str]) -> Iterator[Path]:
+def written(path: str | os.PathLike[str]) -> Iterator[Path]:
     """:func:`mvgen.files.whole_file`, with what the disk has against it in one line."""
     try:
         with whole_file(path) as partial:
@@ -110,27 +166,20 @@ def _written(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise UserError(f"cannot write {os.fspath(path)}: {os.strerror(error.errno)}") from error
 
 
-def _encode_sound(
-    out: av.container.OutputContainer, audio: av.AudioStream, sound: np.ndarray, sample_rate: int, second: int
-) -> None:
-    first = second * sample_rate
-    block = np.clip(sound[first : first + sample_rate], -1, 1).astype(np.float32)
-    if not len(block):
-        return
-    frame = av.AudioFrame.from_ndarray(block[None], format="fltp", layout="mono")
-    frame.sample_rate, frame.pts, frame.time_base = sample_rate, first, Fraction(1, sample_rate)
-    out.mux(audio.encode(frame))
+def check_channels(sound: np.ndarray) -> None:
+    """Raises ``ValueError`` where a sound is neither ``[n]`` nor ``[1 or 2, n]``."""
+    if sound.ndim not in (1, 2) or sound.ndim == 2 and len(sound) not in LAYOUTS:
+        raise ValueError(f"sound must be [n] or [2, n], not {sound.shape}")
 
 
 def write_wav(path: str | os.PathLike[str], sound: np.ndarray, sample_rate: int) -> None:
-    """Writes 16-bit mono WAV, atomically. ``sound``: float32 ``[n]`` in [-1, 1] (clipped)."""
-    if sound.ndim != 1:
-        raise ValueError(f"sound must be [n], not {sound.shape}")
-    with _written(path) as partial, wave.open(str(partial), "wb") as file:
-        file.setnchannels(1)
+    """Writes 16-bit WAV, atomically. ``sound``: float32 ``[n]`` or ``[2, n]`` in [-1, 1] (clipped)."""
+    check_channels(sound)
+    with written(path) as partial, wave.open(str(partial), "wb") as file:
+        file.setnchannels(len(np.atleast_2d(sound)))
         file.setsampwidth(2)
         file.setframerate(sample_rate)
-        file.writeframes(_samples(sound))
+        file.writeframes(_samples(np.atleast_2d(sound).T))
 
 
 def _samples(sound: np.ndarray) -> bytes:

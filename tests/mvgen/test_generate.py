@@ -15,7 +15,7 @@ import pytest
 from mvgen import generate
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
-from mvgen.inference import from_files
+from mvgen.inference import streaming
 from mvgen.inference.options import Prompt
 from mvgen.inference.video_to_music import windows_over
 from mvgen.interop.encodec import load_encodec
@@ -69,7 +69,7 @@ def test_music_goes_on_from_given_sound(workdir: Path, performance: Path, tmp_pa
         generate.main([*words, *more])
         return read_sound(tmp_path / name, 32000)
 
-    sound = play("on.wav", "--prompt-audio", str(tmp_path / "begin.wav"))
+    sound = play("on.wav", "--prompt-audio", str(tmp_path / "begin.wav"), "--loudness", "none", "--rate", "32000")
     assert len(sound) == 21 * 1280
     codec = load_encodec("encodec_tiny")
     begun = np.asarray(codec.decode(codec.encode(read_sound(tmp_path / "begin.wav", 32000)[None])))[0]
@@ -82,16 +82,17 @@ def test_music_is_written_while_it_is_played(
     workdir: Path, performance: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["music", "--checkpoint", str(workdir), "--video", str(performance), "--seed", "1"]
-    generate.main([*words, "--out", str(tmp_path / "whole.wav")])
+    as_it_is = ["--loudness", "none", "--rate", "32000"]
+    generate.main([*words, "--out", str(tmp_path / "whole.wav"), *as_it_is])
     lengths = []
-    put = from_files.WavStream.write
+    put = streaming.WavStream.write
     out = tmp_path / "stream.wav"
 
-    def watched(self: from_files.WavStream, sound: np.ndarray) -> None:
+    def watched(self: streaming.WavStream, sound: np.ndarray) -> None:
         put(self, sound)
         lengths.append(out.stat().st_size)
 
-    monkeypatch.setattr(from_files.WavStream, "write", watched)
+    monkeypatch.setattr(streaming.WavStream, "write", watched)
     generate.main([*words, "--out", str(out), "--stream"])
     assert len(set(lengths)) > 1 and lengths[0] < out.stat().st_size == lengths[-1]
     whole, streamed = (read_sound(tmp_path / name, 32000) for name in ("whole.wav", "stream.wav"))
@@ -110,7 +111,7 @@ def test_music_is_written_while_it_is_played(
     def broken(self: object, tokens: np.ndarray, last: bool = False) -> np.ndarray:
         return np.full((1, 4), np.nan)
 
-    monkeypatch.setattr(from_files.DecodeStream, "push", broken)
+    monkeypatch.setattr(streaming.DecodeStream, "push", broken)
     with pytest.raises(UserError, match="not finite"):
         generate.main([*words, "--out", str(out), "--stream"])
     assert out.read_bytes() == before  # what an error leaves is the earlier result

@@ -14,6 +14,7 @@ from mvgen.data.loader import window_frames
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
 from mvgen.evaluation.synchronisation import moved
+from mvgen.inference import loaded as loaded_checkpoint
 from mvgen.inference import retrieval, synchronisation
 from mvgen.inference.batch import coordinates
 from mvgen.inference.embedding import Space, fits, owners, window_starts
@@ -40,9 +41,8 @@ def loaded(workdir: Path) -> tuple:
 
 @pytest.fixture(autouse=True)
 def read_once(loaded: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (retrieval, synchronisation):
-        monkeypatch.setattr(module, "load_model", lambda path: loaded[0])
-        monkeypatch.setattr(module, "load_codec", lambda spec: loaded[1])
+    monkeypatch.setattr(loaded_checkpoint, "load_model", lambda path: loaded[0])
+    monkeypatch.setattr(loaded_checkpoint, "load_codec", lambda spec: loaded[1])
 
 
 @pytest.fixture(scope="module")
