@@ -3,7 +3,7 @@
 A program is a whole generation of one length (:mod:`mvgen.inference.whole`): what the settings of sampling and filming
 are is part of it, the seed is given to it. Weights lie beside the programs, not in them: all share one file, compilers
 do not fold them into constants, and no limit of the container's (2 GB) is met. They are safetensors, so that the folder
-is also what :func:`mvgen.inference.export.load_safetensors` reads; ``run.py`` reads them in six lines.
+is also a model that ``mvgen.load`` reads; ``run.py`` reads them in five lines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import export
-from safetensors.numpy import save_file
 
 from mvgen import clock
 from mvgen.data.loader import window_frames
@@ -27,7 +26,8 @@ from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError, in_range
 from mvgen.files import whole_folder
 from mvgen.inference import run_exported
-from mvgen.inference.export import tensor_name, write_safetensors
+from mvgen.inference.card import Row
+from mvgen.inference.export import USE, Exported, check_weights
 from mvgen.inference.inputs import MOST_SECONDS, load_codec, read_autoencoder
 from mvgen.inference.music_to_video import Filming, generate_video
 from mvgen.inference.sampling import Sampling
@@ -36,8 +36,8 @@ from mvgen.inference.whole import whole_film, whole_music
 from mvgen.models.attention_kernels import always_plain
 from mvgen.models.codec import EncodecNetwork
 from mvgen.models.mvgen import MVGen
-from mvgen.training.checkpoint import load_params
 from mvgen.training.compilation import keep_compiled
+from mvgen.training.weights_file import tensor_name, write_tensors
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 PROGRAMS = ("music", "listen", "video")
@@ -56,21 +56,27 @@ class Whole:
     """A checkpoint's model with its codec, and its generation of one length as functions of weights and inputs.
 
     Args:
-        checkpoint: a working folder, or one of its steps.
+        exported: the checkpoint as it was read.
+        checkpoint: where; it knows of which autoencoder its latents are.
         seconds: of film and music; 0: the window that the model was trained on.
         sampling, filming: how tokens and frames are drawn.
-        ema: the averaged parameters, or else the last ones.
 
     Raises:
-        UserError: it is not a checkpoint, the length cannot be, or the codec or autoencoder is not here.
+        UserError: the length cannot be, or the codec or the autoencoder is not here.
     """
 
-    def __init__(self, checkpoint: str, seconds: float, sampling: Sampling, filming: Filming, ema: bool):
-        keep_compiled()
-        self.graphdef, self.params, self.config, self.records = load_params(checkpoint, ema)
-        self.spec = RecordSpec.from_json(self.records["spec"])
+    def __init__(
+        self,
+        exported: Exported,
+        checkpoint: str,
+        seconds: float,
+        sampling: Sampling,
+        filming: Filming,
+    ):
+        self.graphdef, self.params = exported.graphdef, exported.params
+        self.spec = RecordSpec.from_json(exported.records["spec"])
         self.model: MVGen = nnx.merge(self.graphdef, self.params)
-        self.window = window_frames(self.config.data.window_seconds)
+        self.window = window_frames(exported.config.data.window_seconds)
         if seconds:
             in_range("--seconds", seconds, 2 / clock.FRAME_RATE, MOST_SECONDS)
         self.frames = round(seconds * clock.FRAME_RATE) or self.window
@@ -90,6 +96,27 @@ class Whole:
             return self.model.config.frame_size
         assert self.spec.latent_shape is not None
         return self.autoencoder.frame_size(self.spec.latent_shape)
+
+    def use(self) -> str:
+        """How to use the folder, for its card."""
+        shapes = {
+            name: ", ".join(f"`{key}` {each.dtype} {list(each.shape)}" for key, each in inputs.items())
+            for name, inputs in self.inputs().items()
+        }
+        length = f"{self.frames / clock.FRAME_RATE:g} s ({self.frames} frames)"
+        return f"""Without mvgen, by jax and numpy alone, for exactly {length}:
+
+```
+python run.py music film.npz music.wav   # {shapes["music"]}
+python run.py video scene.npz film.npy   # {shapes["video"]}; or {shapes["listen"]} for `tokens`
+python run.py check                      # example.npz again
+```
+
+`run.load(folder, "music" | "listen" | "video")` gives the same as functions. The programs are jax.export's, each for
+{", ".join(PLATFORMS)}; how tokens and frames are drawn is part of them ({self.sampling}; {self.filming}), the seed is
+not. With mvgen installed the folder is a model like any other, of any length:
+
+{USE}"""
 
     def beside(self) -> Arrays:
         """Weights that are not the model's, by name."""
@@ -178,7 +205,7 @@ class Whole:
 def _smooth(rng: np.random.Generator, shape: jax.ShapeDtypeStruct) -> np.ndarray:
     """Values that change slowly along every axis but the last: as a picture's, and easily packed."""
     axes = [np.linspace(0, size / 8, size) for size in shape.shape[:-1]]
-    phase = sum(np.meshgrid(*(axis * rng.uniform(0.3, 1) for axis in axes), indexing="ij"))
+    phase = np.sum(np.meshgrid(*(axis * rng.uniform(0.3, 1) for axis in axes), indexing="ij"), axis=0)
     wave = np.sin(phase[..., None] + rng.uniform(0, 6, shape.shape[-1]))
     if shape.dtype == jnp.uint8:
         return np.round(127.5 + 100 * wave).astype(np.uint8)
@@ -193,11 +220,15 @@ def export_stablehlo(
     sampling: Sampling | None = None,
     filming: Filming | None = None,
     ema: bool = True,
+    licence: str = "",
+    scores: dict[str, list[Row]] | None = None,
 ) -> dict[str, float]:
     """Writes a checkpoint's generation, both ways, as programs that run without mvgen; loads them, and compares.
 
     Args:
-        checkpoint, seconds, sampling, filming, ema: see :class:`Whole`.
+        checkpoint, ema, licence: see :meth:`mvgen.inference.export.Exported.read`.
+        seconds, sampling, filming: see :class:`Whole`.
+        scores: evaluations by name, for the card.
         out: a new folder. It gets ``music``, ``listen`` and ``video`` as ``.jax_export``, the weights, the two
             descriptions, ``example.npz``, ``run.py`` and a model card.
 
@@ -209,9 +240,13 @@ def export_stablehlo(
         UserError: it is not a checkpoint; ``out`` is there already; what was written does not make the same.
     """
     with whole_folder(out) as folder:
-        whole = Whole(checkpoint, seconds, sampling or Sampling(), filming or Filming(), ema)
-        write_safetensors(folder, whole.params, whole.config, whole.records, ema)
-        save_file({name: np.asarray(leaf) for name, leaf in whole.beside().items()}, folder / BESIDE_FILE)
+        keep_compiled()
+        exported = Exported.read(checkpoint, ema, licence)
+        whole = Whole(exported, checkpoint, seconds, sampling or Sampling(), filming or Filming())
+        exported.write(folder, scores or {}, use=whole.use())
+        check_weights(folder, whole.params)
+        beside = {name: np.asarray(leaf) for name, leaf in whole.beside().items()}
+        write_tensors(folder / BESIDE_FILE, beside, {"format": "mvgen"})
         shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in whole.weights().items()}
         inputs = whole.inputs()
         with always_plain():  # a kernel of one platform would not be lowered for the others

@@ -152,6 +152,6 @@ class _Score:
             yield part, span, kept, number
 
 
-def window_keys(keys: Array, number: int) -> Array:
+def window_keys(keys: Array, number: Array | int) -> Array:
     """One key a request for the number-th window."""
     return jax.vmap(jax.random.fold_in, (0, None))(keys, number)

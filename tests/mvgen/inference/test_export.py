@@ -22,16 +22,19 @@ from mvgen.training import checkpoint, step
 from mvgen.training.step import TrainState
 from tests.mvgen.synthetic import SPEC, tiny
 
+MADE_BY = {"codec": "encodec_tiny", "settings": {"source": "recital", "clips": 12, "input": "/home/me/clips"}}
+
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with a checkpoint of the tiny MVGen: random parameters, and an average that differs."""
     folder = tmp_path_factory.mktemp("run")
-    config = tiny("")
+    config = tiny("/somewhere/here")
     _, shapes = step.abstract_model(config, SPEC)
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), shapes)
-    checkpoint.write_description(folder, config, {"spec": SPEC.to_json(), "made_by": {"codec": "encodec_tiny"}})
+    checkpoint.write_description(folder, config, {"spec": SPEC.to_json(), "made_by": MADE_BY})
+    (folder / "metrics.jsonl").write_text('{"step": 3, "eval/loss": 1.25, "eval/music": 0.5}\n{"step": 3, "loss": 1}\n')
     saved = checkpoint.Checkpoints(folder)
     saved.save(3, TrainState(jnp.int32(3), params, jax.tree.map(lambda x: 2 * x, params), ()), {})
     saved.close()
@@ -52,16 +55,56 @@ def parameters(model: nnx.Module) -> dict:
 
 
 def test_an_export_loads_back_equal(workdir: Path, exported: Path) -> None:
-    model, config, spec = export.load_safetensors(exported)
+    """As a checkpoint is loaded: every command and mvgen.load take it for one."""
+    model, config, spec = checkpoint.load_model(exported)
     expected, run_config, run_spec = checkpoint.load_model(workdir)
-    assert config == run_config and spec == run_spec == SPEC
+    assert config.model == run_config.model and spec == run_spec == SPEC
+    assert run_config.data.path == "/somewhere/here" and not config.data.path  # this machine's alone
+    assert checkpoint.find(exported) == (exported, 3)
     jax.tree.map(np.testing.assert_array_equal, parameters(model), parameters(expected))
-    assert sorted(path.name for path in exported.iterdir()) == ["config.json", "model.safetensors", "records.json"]
-    assert json.loads((exported / "records.json").read_text())["made_by"] == {"codec": "encodec_tiny"}
+    files = ["README.md", "config.json", "model.safetensors", "records.json"]
+    assert sorted(path.name for path in exported.iterdir()) == files
+    assert json.loads((exported / "records.json").read_text())["made_by"] == MADE_BY
     tensors = load_file(exported / "model.safetensors")
     kernel = parameters(expected)["decoder"]["layers"][0]["attention"]["q"]["kernel"]
     np.testing.assert_array_equal(tensors["decoder.layers.0.attention.q.kernel"], kernel)
     assert all(tensor.dtype == np.float32 for tensor in tensors.values())
+
+
+def test_the_card_says_what_is_known_and_nothing_else(workdir: Path, exported: Path, tmp_path: Path) -> None:
+    card = (exported / "README.md").read_text()
+    assert card.startswith("---\nlicense: other\nlicense_name: unknown\nlibrary_name: mvgen\n")
+    assert "Recital, performances composed" in card and "- clips: 12" in card and "/home/me" not in card
+    assert "3 steps of 4 windows of 0.4 s" in card and "loss 1.250, music 0.500" in card
+    assert "No evaluation was given" in card
+    each = {"mean": 0.75, "low": 0.7, "high": 0.8, "chance": 0.2, "original": 0.95, "clips": 9}
+    (tmp_path / "music.json").write_text(json.dumps({"summary": {"overall": {"onset_f": each}}}))
+    space = {"clips": 9, "video_to_music_r1": 0.5, "chance_r1": 0.11, "offset_right": 1.0, "chance_offset": 0.02}
+    (tmp_path / "space.json").write_text(json.dumps({"loss": 1.0, "retrieval": space}))
+    words = ["--checkpoint", str(workdir), "--format", "safetensors", "--out", str(tmp_path / "out"), "--scores"]
+    files = [str(tmp_path / "music.json"), str(tmp_path / "space.json")]
+    assert command.command([*words, *files, "--licence", "CC0-1.0", "--push", str(tmp_path / "pushed")]) == 0
+    card = (tmp_path / "pushed" / "README.md").read_text()
+    assert card.startswith("---\nlicense: cc0-1.0\n") and "### music\n" in card
+    assert "| onset_f | 0.750 | 0.200 | 0.950 |" in card
+    assert "| video_to_music_r1 | 0.500 | 0.110 |  |" in card and "| offset_right | 1.000 | 0.020 |  |" in card
+    (tmp_path / "music.json").write_text("[]")
+    with pytest.raises(UserError, match="music.json: neither what"):
+        command.command([*words[:-2], str(tmp_path / "again"), *words[-1:], *files])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_weights_can_be_kept_in_half_the_room(workdir: Path, exported: Path, tmp_path: Path, dtype: str) -> None:
+    out = export.export_safetensors(workdir, tmp_path / "half", dtype=dtype)
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (out, exported)]
+    assert sizes[0] < 0.6 * sizes[1]
+    model, whole = (parameters(checkpoint.load_model(folder)[0]) for folder in (out, exported))
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=2**-8, atol=1e-6), model, whole)
+    broken = load_file(exported / "model.safetensors")
+    broken["decoder.no_video"] = broken["decoder.no_video"] + 1
+    save_file(broken, out / "model.safetensors")
+    with pytest.raises(UserError, match="are not those that were written"):
+        export.check_weights(out, whole, dtype)
 
 
 def test_the_last_parameters_instead_of_the_average(workdir: Path, exported: Path, tmp_path: Path) -> None:
@@ -88,17 +131,15 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(workdir: Path, exported:
 
 
 def test_an_export_that_is_not_whole_is_named(exported: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not an export"):
-        export.load_safetensors(tmp_path)
     copy = Path(shutil.copytree(exported, tmp_path / "copy"))
     tensors = load_file(copy / "model.safetensors")
     tensors["extra"] = tensors.pop("decoder.no_video")
     save_file(tensors, copy / "model.safetensors")
     with pytest.raises(UserError, match="missing, unknown or of another shape: decoder.no_video, extra"):
-        export.load_safetensors(copy)
+        checkpoint.load_model(copy)
     (copy / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot be read"):
-        export.load_safetensors(copy)
+        checkpoint.load_model(copy)
 
 
 def musicgen_like(folder: Path, start: str, text_width: int = 0) -> Path:

@@ -18,7 +18,7 @@ import pytest
 from mvgen import export as command
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
-from mvgen.inference import export, run_exported, stablehlo
+from mvgen.inference import run_exported, stablehlo
 from mvgen.inference.music_to_video import Filming, generate_video
 from mvgen.inference.sampling import Sampling
 from mvgen.inference.video_to_music import generate_music
@@ -119,10 +119,12 @@ def test_another_length_and_a_difference_are_named(exported: Path) -> None:
 
 
 def test_one_artifact_is_for_three_platforms_and_the_folder_is_an_export_of_safetensors_too(exported: Path) -> None:
+    card = (exported / "README.md").read_text()
+    assert "for exactly 0.56 s (14 frames)" in card and "`frames` uint8 [14, 16, 16, 3]" in card
     for name in stablehlo.PROGRAMS:
         program = jax.export.deserialize(bytearray((exported / f"{name}.jax_export").read_bytes()))
         assert program.platforms == ("cpu", "cuda", "tpu")
-    assert export.load_safetensors(exported)[2] == SPEC
+    assert checkpoint.load_model(exported)[2] == SPEC
 
 
 def test_a_length_that_cannot_be_leaves_nothing(workdir: Path, tmp_path: Path) -> None:
