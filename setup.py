@@ -66,6 +66,14 @@ HEARING = [
     "swift-f0==0.3.0",  # pitch of one voice, with its weights inside
 ]
 
+STUDIO = [
+    "gradio>=6.20,<7",  # the page in the browser
+]
+
+BROWSER = [
+    "playwright>=1.50",  # drives a Chromium that is installed by other means, in the slow tests of the page
+]
+
 DOWNLOAD = [
     "yt-dlp>=2025.1",  # fetches videos that data sets list by their ids
 ]
@@ -132,7 +140,8 @@ setup(
         "eval": EVAL,
         "vision": PREP + VISION,
         "hearing": EVAL + HEARING,
-        "studio": PREP + EVAL,  # one desk for all of it: prepare, train, generate, score, look at the report
+        "studio": PREP + EVAL + STUDIO,  # Recital makes its examples, matplotlib draws its plots
+        "browser": BROWSER,
         "tpu": ["jax[tpu]"],  # libtpu; also compiles for a pod where there is no TPU
         "cuda": ["jax[cuda12]"],  # NVIDIA GPUs, with CUDA's libraries from wheels
         "dev": DEV,

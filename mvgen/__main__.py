@@ -9,6 +9,7 @@ COMMANDS = {
     "generate": "music for a silent performance, or a film to music",
     "sync": "how late the sound of a video is",
     "retrieve": "the music of a video, or the video of a music, among records",
+    "studio": "all of that as a page in the browser",
     "train": "train a model, or score it on held-out records",
     "evaluate": "score a folder of videos against their originals",
     "export": "write a model for other tools",
