@@ -17,6 +17,7 @@ from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
 from mvgen.files import whole_folder
 from mvgen.inference.card import Row, model_card
+from mvgen.interop.musicgen import read_musicgen, theirs
 from mvgen.interop.musicgen_folder import Origin, write_musicgen
 from mvgen.models.config import MVGenConfig
 from mvgen.training.checkpoint import find, first_origin, load_params, write_description
@@ -157,4 +158,8 @@ def export_musicgen(
         exported = Exported.read(checkpoint, ema, licence)
         spec = RecordSpec.from_json(exported.records["spec"])
         decoder = MVGenConfig.from_config(exported.config, spec).decoder
-        return write_musicgen(folder, exported.params["decoder"], decoder, exported.origin, drop)
+        dropped = write_musicgen(folder, exported.params["decoder"], decoder, exported.origin, drop)
+        written, wanted = read_musicgen(folder).tensors, theirs(exported.params["decoder"])[0]
+        if written.keys() != wanted.keys() or not all(np.array_equal(written[n], wanted[n]) for n in wanted):
+            raise UserError(f"the weights read from {folder} are not those that were written")
+        return dropped

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from mvgen.errors import UserError
 from mvgen.inference import export
 from mvgen.interop.musicgen import load_musicgen
 from mvgen.interop.musicgen_folder import Origin
+from mvgen.models.token_decoder import Text
 from mvgen.training import checkpoint, step
 from mvgen.training.step import TrainState
 from tests.mvgen.synthetic import SPEC, tiny
@@ -118,10 +121,7 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(workdir: Path, exported:
         export.export_safetensors(tmp_path, tmp_path / "out")
     with pytest.raises(UserError, match="is there already"):
         export.export_safetensors(workdir, exported)
-    beyond = (
-        "no frame-locked addition and no per-frame token head and no previous-timesteps convolution and no bias of "
-        "cross-attention by time and no window"
-    )
+    beyond = "no per-frame token head and no previous-timesteps convolution, which"
     with pytest.raises(UserError, match=beyond):
         command.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")])
     (tmp_path / "file").write_text("")
@@ -142,7 +142,7 @@ def test_an_export_that_is_not_whole_is_named(exported: Path, tmp_path: Path) ->
         checkpoint.load_model(copy)
 
 
-def musicgen_like(folder: Path, start: str, text_width: int = 0) -> Path:
+def musicgen_like(folder: Path, start: str, text_width: int = 0, **fields: Any) -> Path:
     """A checkpoint whose token decoder is of MusicGen's own form, wider than its towers."""
     folder.mkdir()
     config = tiny("")
@@ -152,6 +152,7 @@ def musicgen_like(folder: Path, start: str, text_width: int = 0) -> Path:
         config.model.update(cross_positions="none", cross_window=0.0)
     config.model.frame_locked = config.model.token_head = False
     config.model.previous_timesteps = 0
+    config.model.update(fields)
     _, shapes = step.abstract_model(config, SPEC)
     rng = np.random.default_rng(1)
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape) * 0.3, x.dtype), shapes)
@@ -189,15 +190,55 @@ def test_transformers_loads_a_musicgen_export_and_computes_the_same(tmp_path: Pa
     jax.tree.map(np.testing.assert_array_equal, parameters(back)["layers"], parameters(model)["decoder"]["layers"])
 
 
+PUBLISHED = {"frame_locked": True, "cross_positions": "time_bias", "cross_window": 0.1}
+
+
+@pytest.mark.parametrize("fields", [PUBLISHED, {"cross_positions": "alibi"}], ids=["published", "alibi"])
+def test_frames_are_seen_in_transformers_as_they_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    """The form of the preset musicgen_small (frame-locked addition, time bias, a window, words): no --drop, by the file
+    that lies in the folder, in one pass and step by step from a cache."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    workdir = musicgen_like(tmp_path / "run", "facebook/musicgen-small", text_width=12, **fields)
+    out = tmp_path / "out"
+    assert command.command(["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(out)]) == 0
+    monkeypatch.syspath_prepend(str(out))
+    monkeypatch.delitem(sys.modules, "musicgen_video", raising=False)
+    from musicgen_video import watching  # type: ignore[import-not-found]
+
+    theirs = transformers.MusicgenForCausalLM.from_pretrained(out)
+    model, _, _ = checkpoint.load_model(workdir)
+    rng = np.random.default_rng(0)
+    latents, words = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 6, 16), (2, 3, 12)))
+    mask = np.array([[True, True, False], [True, True, True]])
+    columns = rng.integers(0, 65, (2, 15, 4))  # all steps of 12 tokens
+    text = Text(jnp.asarray(words), jnp.asarray(mask))
+    ours = np.asarray(nnx.jit(lambda decoder, *given: decoder(*given))(model.decoder, columns, latents, text))
+    rows = torch.from_numpy(columns.transpose(0, 2, 1).reshape(-1, 15))
+    given = (torch.from_numpy(latents), torch.from_numpy(words), torch.from_numpy(mask))
+    cache = transformers.EncoderDecoderCache(transformers.DynamicCache(), transformers.DynamicCache())
+    with torch.no_grad(), watching(theirs, out, *given) as condition:
+        whole = theirs(input_ids=rows, encoder_hidden_states=condition).logits
+        pieces = [
+            theirs(input_ids=rows[:, at], encoder_hidden_states=condition, past_key_values=cache, use_cache=True).logits
+            for at in (slice(0, 6), slice(6, 7), slice(7, 15))
+        ]
+    for logits in (whole, torch.cat(pieces, 1)):
+        logits = logits.numpy().reshape(2, 4, 15, 64).transpose(0, 2, 1, 3)
+        np.testing.assert_allclose(ours, logits, rtol=1e-4, atol=1e-4 * np.abs(logits).max())
+    with torch.no_grad():  # the hooks are gone
+        plain = theirs(input_ids=rows, encoder_hidden_states=condition).logits
+    assert not np.allclose(plain, whole, atol=1e-2)
+
+
 def test_what_a_musicgen_cannot_hold_is_left_out_only_when_asked(
     workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--checkpoint", str(workdir), "--format", "musicgen", "--out", str(tmp_path / "out")]
     assert command.command([*words, "--drop", "--licence", "CC0-1.0"]) == 0
-    said = (
-        "frame-locked addition, per-frame token head, previous-timesteps convolution, bias of cross-attention by time, "
-        "window of cross-attention"
-    )
+    said = "per-frame token head, previous-timesteps convolution"
     assert said in capsys.readouterr().err
     card = (tmp_path / "out" / "README.md").read_text()
     assert said in card and card.startswith("---\nlicense: cc0-1.0\n") and "random weights" in card
