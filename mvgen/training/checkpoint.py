@@ -25,6 +25,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -318,13 +319,14 @@ def is_run(name: str) -> bool:
     return (workdir / CONFIG_FILE).is_file() and (workdir / RECORDS_FILE).is_file()
 
 
-def trained_params(checkpoint: str, wanted: Params, spec: RecordSpec) -> Params:
+def trained_params(checkpoint: str, wanted: Params, spec: RecordSpec, anew: Collection[str] = ()) -> Params:
     """Averaged parameters of another run to start from, in host memory.
 
     Args:
         checkpoint: as for :func:`load_params`.
         wanted: the new run's parameters, or their shapes.
         spec: of the new run's records.
+        anew: parts of the model that may be of another shape: such a one is left out, which stderr says.
 
     Raises:
         UserError: it is not a checkpoint, its model is another (each mismatch is named), or its tokens are of another
@@ -334,6 +336,11 @@ def trained_params(checkpoint: str, wanted: Params, spec: RecordSpec) -> Params:
     codec = records["spec"].get("codec")
     if codec != spec.codec:
         raise UserError(f"{checkpoint} was trained on tokens of the codec {codec}, these records hold {spec.codec}'s")
+    for part in anew:
+        if _mismatches(_shapes({part: params.get(part, {})}), _shapes({part: wanted[part]})):
+            print(f"{part} begins anew: in {checkpoint} it is of another shape", file=sys.stderr)
+            params.pop(part, None)
+            wanted = {name: values for name, values in wanted.items() if name != part}
     wrong = _mismatches(_shapes(params), _shapes(wanted))
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""

@@ -40,6 +40,7 @@ from mvgen.training.checkpoint import (
 )
 from mvgen.training.held_out import held_out_attention, held_out_losses
 from mvgen.training.logger import Progress
+from mvgen.training.optimizer import learned_parts
 from mvgen.training.preparation import (
     batches_of,
     check_config,
@@ -346,11 +347,14 @@ class _Run:
 def starting_params(config: ConfigDict, program: Program, spec: RecordSpec) -> Params | None:
     """What ``config.init_from`` gives a new run, in host memory: another run's parameters, or a MusicGen's decoder.
 
+    Where some parts are frozen, the others may be of another shape than they are there, and then begin anew.
+
     Raises:
         UserError: it does not fit the model or the records.
     """
     if config.init_from and is_run(config.init_from):
-        return trained_params(config.init_from, program.abstract.params, spec)
+        anew = learned_parts(config) if config.train.frozen else ()
+        return trained_params(config.init_from, program.abstract.params, spec, anew)
     return program.read_start()
 
 

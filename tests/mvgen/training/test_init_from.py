@@ -24,6 +24,7 @@ from mvgen.interop.encodec import codec_folder
 from mvgen.interop.musicgen import read_musicgen
 from mvgen.training import checkpoint, loop, losses, sharding, step
 from mvgen.training.initialisation import check_codec
+from mvgen.training.step import abstract_model
 from tests.mvgen.synthetic import CONFIGS, SPEC, preset, tiny, write_records
 
 torch = pytest.importorskip("torch")
@@ -220,6 +221,19 @@ def test_another_model_is_one_line_and_nothing_is_written(
     with pytest.raises(UserError, match=said) as caught:
         loop.train(following(first_run, records, **fields), tmp_path / "run")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 600 and not (tmp_path / "run").exists()
+
+
+def test_a_part_that_may_begin_anew_is_left_out_where_it_is_of_another_shape(
+    first_run: Path, records: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = following(first_run, records, **{"model.denoiser_width": 32})
+    wanted = abstract_model(config, SPEC)[1]
+    with pytest.raises(UserError, match="is another: denoiser/"):
+        checkpoint.trained_params(str(first_run), wanted, SPEC)
+    with pytest.raises(UserError, match="is another: denoiser/"):
+        checkpoint.trained_params(str(first_run), wanted, SPEC, ("movement",))
+    found = checkpoint.trained_params(str(first_run), wanted, SPEC, ("movement", "denoiser"))
+    assert set(found) == set(wanted) - {"denoiser"} and "denoiser begins anew" in capsys.readouterr().err
 
 
 def test_tokens_of_another_codec_are_another_language(first_run: Path, tmp_path: Path) -> None:
