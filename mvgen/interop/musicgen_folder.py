@@ -162,8 +162,8 @@ with watching(model, "this folder", latents) as condition:
 ```
 
 `latents` are mvgen's video latents, `[batch, frames, {config.video_width}]`, 25 frames a second. `watching` is code of
-this folder{added}.{text} For guidance the absent video is `no_video` in `{CONDITIONING_FILE}`, in place of every latent. To
-`generate`, pass
+this folder{added}.{text} For guidance the absent video is `no_video` in `{CONDITIONING_FILE}`, in place of every
+latent. To `generate`, pass
 `past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache())` and an `attention_mask` of ones: without them
 transformers mixes the two attentions' caches and hides the first column.
 """
