@@ -19,7 +19,9 @@ from mvgen import export as command
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
 from mvgen.inference import run_exported, stablehlo
+from mvgen.inference.inputs import load_codec
 from mvgen.inference.music_to_video import Filming, generate_video
+from mvgen.inference.samples import play_and_film
 from mvgen.inference.sampling import Sampling
 from mvgen.inference.video_to_music import generate_music
 from mvgen.training import checkpoint, step
@@ -131,3 +133,24 @@ def test_a_length_that_cannot_be_leaves_nothing(workdir: Path, tmp_path: Path) -
     with pytest.raises(UserError, match="--seconds 0.01: it must be a number from 0.08"):
         stablehlo.export_stablehlo(str(workdir), tmp_path / "out", seconds=0.01)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_held_out_window_is_played_and_filmed_for_tensorboard(workdir: Path) -> None:
+    """Here, where its programs are compiled: what training shows of a window is what the commands would make of it."""
+    model, _, _ = checkpoint.load_model(workdir)
+    rng = np.random.default_rng(3)
+    window = {
+        "frames": rng.integers(0, 256, (WINDOW, 16, 16, 3), dtype=np.uint8),
+        "flow": rng.normal(size=(WINDOW, 4, 4, 2)).astype(np.float16),
+        "tokens": rng.integers(0, 512, (2 * WINDOW, 4)).astype(np.int16),
+    }
+    sample = play_and_film(model, SPEC, window, True, Sampling(1.0, 0))
+    keys = jax.random.split(jax.random.key(0), 1)
+    video = {name: window[name][None] for name in ("frames", "flow")}
+    tokens = generate_music(model, video, keys, Sampling(1.0, 0), WINDOW)
+    codec = load_codec(SPEC)
+    np.testing.assert_array_equal(sample.music, codec.decode(tokens)[0])
+    np.testing.assert_array_equal(sample.own_music, codec.decode(window["tokens"][None])[0])
+    assert sample.film is not None and sample.film.shape == window["frames"].shape and sample.own_film is not None
+    np.testing.assert_array_equal(sample.film[0], sample.own_film[0])
+    assert play_and_film(model, SPEC, window, False, Sampling(1.0, 0)).film is None
