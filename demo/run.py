@@ -156,6 +156,8 @@ def report(
         scores["video"],
         (
             "places_right",
+            "gain_over_still",
+            "speed_ratio",
             "lag_within_frame",
             "change_lag_within_frame",
             "av_align",

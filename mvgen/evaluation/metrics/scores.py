@@ -12,6 +12,7 @@ from mvgen.evaluation.metrics import beats
 from mvgen.evaluation.metrics.av_align import av_align, video_peaks
 from mvgen.evaluation.metrics.clips import Clip, Heard, Seen
 from mvgen.evaluation.metrics.foley import foley_scores
+from mvgen.evaluation.metrics.movement import gain_over_still
 from mvgen.evaluation.metrics.notes import note_agreement, pitch_right, transcribe
 from mvgen.evaluation.metrics.onsets import moments, onset_agreement
 from mvgen.evaluation.metrics.picture import flicker, psnr, ssim
@@ -22,6 +23,8 @@ from mvgen.evaluation.metrics.transcriber import Transcribers
 from mvgen.evaluation.metrics.warp import warp_error
 from mvgen.media.lag import lag, strength_at_frames
 
+STILL_FLOW = 0.01
+"""Pixels a frame below which a picture rests."""
 FRAME_MS = 1000.0 / FRAME_RATE
 UNKNOWN_PITCHES = np.arange(36, 97)
 """Candidate pitches where no notes are known: C2 to C7."""
@@ -89,7 +92,7 @@ def score_sound(
 def score_picture(
     clips: Sequence[Clip], reference: Sequence[Seen], generated: Sequence[Seen], seed: int = 0
 ) -> ScoreTable:
-    """Places read right, PSNR, SSIM, steadiness and warp error beside flow magnitude, of generated pictures.
+    """Gain over a still, contact, PSNR, SSIM, steadiness, warp error and how much moves, of generated pictures.
 
     A reference of another size is brought to the generated one's; each pair is compared over the shorter length. For a
     shuffled pair the notes of one clip are looked for in the picture, and with the camera, of another.
@@ -104,17 +107,24 @@ def score_picture(
         # The chance level of a mean over frames needs no more than some of them.
         step = 1 if known == shown else 5
         true, frames = _resized(true[:length:step], seen.frames.shape[1:3]), seen.frames[:length:step]
-        values = {"psnr": psnr(true, frames), "ssim": ssim(true, frames)}
+        values = {
+            "gain_over_still": gain_over_still(true, frames),
+            "psnr": psnr(true, frames),
+            "ssim": ssim(true, frames),
+        }
         notes = clips[known].notes
         if notes is not None and watched is not None and shown in weights:
             values["places_right"] = places_right(watched, weights[shown], notes)
         return values
 
-    def plain(seen: Seen) -> dict[str, float]:
+    def plain(number: int, seen: Seen) -> dict[str, float]:
+        moves, moved = float(seen.motion[1:].mean()), float(reference[number].motion[1:].mean())
         return {
+            # Of the original itself it is 1; what rests has none.
+            "speed_ratio": moves / moved if moved > STILL_FLOW else float("nan"),
             "flicker": flicker(seen.frames),
             "warp_error": warp_error(seen.frames),
-            "flow_magnitude": float(seen.motion[1:].mean()),
+            "flow_magnitude": moves,
         }
 
     table = _table(clips)
@@ -123,7 +133,7 @@ def score_picture(
         seed,
         lambda i: score(i, i, reference[i], originals[i]),
     )
-    table.add_plain(lambda i: plain(generated[i]), lambda i: plain(reference[i]))
+    table.add_plain(lambda i: plain(i, generated[i]), lambda i: plain(i, reference[i]))
     return table
 
 

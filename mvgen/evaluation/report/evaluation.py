@@ -20,7 +20,7 @@ SECTIONS = (
     ("Picture and sound together", "Whether motion and music of the same video meet.",
      ("av_align", "beat_alignment", "lag_within_frame", "change_lag_within_frame", "lag_value")),
     ("Picture", "What is seen against what was filmed.",
-     ("places_right", "psnr", "ssim", "flicker", "warp_error", "flow_magnitude")),
+     ("places_right", "gain_over_still", "speed_ratio", "psnr", "ssim", "flicker", "warp_error", "flow_magnitude")),
 )  # fmt: skip
 """Title, a sentence, and the scores that stand under it."""
 HEADLINES = ("onset_f", "note_f", "onset_f_sound", "note_f_sound", "places_right", "change_lag_within_frame", "ssim")

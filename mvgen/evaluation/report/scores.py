@@ -9,10 +9,19 @@ from typing import Any
 
 from mvgen.evaluation.metrics.table import METRICS, OVERALL, shown
 
-UNBOUNDED = ("psnr", "flow_magnitude", "warp_error", "d2m_coverage", "lag_value", "kl")
+UNBOUNDED = (
+    "psnr",
+    "gain_over_still",
+    "speed_ratio",
+    "flow_magnitude",
+    "warp_error",
+    "d2m_coverage",
+    "lag_value",
+    "kl",
+)
 """Metrics that have no end at 1, and so no bar."""
-AGAINST_ORIGINAL = ("psnr", "ssim", "onset_f_sound", "note_f_sound", "beat_coverage", "beat_hit", "d2m_coverage",
-                    "d2m_hit", "foley_accuracy", "foley_ap", "kl", "note_f_sound_basic_pitch",
+AGAINST_ORIGINAL = ("psnr", "gain_over_still", "ssim", "onset_f_sound", "note_f_sound", "beat_coverage", "beat_hit",
+                    "d2m_coverage", "d2m_hit", "foley_accuracy", "foley_ap", "kl", "note_f_sound_basic_pitch",
                     "note_f_sound_swift_f0")  # fmt: skip
 """Metrics of which the original is the measure: its own score says nothing."""
 
