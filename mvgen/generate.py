@@ -111,8 +111,7 @@ def _music(given: argparse.Namespace) -> None:
     sampling, inputs = sampling_of(given), [given.video, given.prompt_audio or ""]
     if not (given.stream and given.out == "-"):
         check_output("--out", given.out, (".wav",) if given.stream else ENDINGS, inputs)
-    if given.compare:
-        check_output("--compare", given.compare, (".mp4",), [*inputs, given.out])
+    _check_compare(given, inputs)
     if given.stream and (given.compare or given.mix):
         raise UserError("--stream goes with neither --mix nor --compare: how loud all of it will be is not known yet")
     mastering = mastering_of(given)
@@ -132,11 +131,18 @@ def _music(given: argparse.Namespace) -> None:
         music.compare(given.compare)
 
 
+def _check_compare(given: argparse.Namespace, inputs: list[str]) -> None:
+    if given.compare:
+        check_output("--compare", given.compare, (".mp4",), inputs)
+        if Path(given.compare).resolve() == Path(given.out).resolve():
+            raise UserError(f"--compare {given.compare} is also --out; name another file")
+
+
 def _film(given: argparse.Namespace) -> None:
     filming, mastering = filming_of(given), mastering_of(given)
     check_output("--out", given.out, (".mp4",), [given.image, given.audio])
+    _check_compare(given, [given.image, given.audio])
     if given.compare:
-        check_output("--compare", given.compare, (".mp4",), [given.image, given.audio, given.out])
         check_original(given.audio)
     film = mvgen.load(given.checkpoint).music_to_video(
         given.image, given.audio, given.seconds, given.seed, filming=filming, soundfont=given.soundfont

@@ -22,10 +22,12 @@ SHORTEST = 0.05
 OVERSAMPLING = 4
 CEILING = -1.0
 """dBTP that no sound made here exceeds: what streaming services ask for."""
-REACH = 0.02
-"""Seconds before and behind a peak within which the limiter goes down and up again."""
-MOST_LIMITED = 9.0
-"""dB that a peak is taken down by at most. A sound whose peaks stand out further stays quieter than was asked for."""
+REACH = 0.005
+"""Seconds before and behind a peak within which the limiter goes down and up again: longer ones take more of a drum's
+loudness away than its peak."""
+MOST_LIMITED = 15.0
+"""dB that a peak is taken down by at most. A sound whose peaks stand out further stays quieter than was asked for. Of
+eight clips of Recital and of real players, through the packaged codec, all reach -16 LUFS; with 9 dB drums do not."""
 MOST_GAIN = 40.0
 """dB that a sound is amplified by at most: what is that quiet is noise."""
 NEAR = 0.1

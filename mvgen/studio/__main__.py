@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import mvgen
@@ -47,8 +50,10 @@ def main(argv: list[str] | None = None) -> int:
     in_range("--most-megabytes", given.most_megabytes, 1, 100_000)
     if given.folder:
         make_folder("--folder", given.folder)
-    with tempfile.TemporaryDirectory(prefix="mvgen-studio-") as temporary:
-        folder = Path(given.folder or temporary).resolve()
+    # An end by another program is an end like Ctrl-C: the temporary folder goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with nullcontext(given.folder) if given.folder else tempfile.TemporaryDirectory(prefix="mvgen-studio-") as place:
+        folder = Path(place).resolve()
         # Said before gradio is imported: it keeps uploads there, and tells nobody that it runs.
         os.environ["GRADIO_TEMP_DIR"] = str(folder / "dropped")
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -64,8 +69,8 @@ def main(argv: list[str] | None = None) -> int:
         jobs = Jobs(model, folder, given.most_seconds, given.records)
         try:
             serve(page_of(jobs, examples), folder, given.port, given.most_megabytes)
-        except OSError as error:
-            raise UserError(f"--port {given.port} cannot be had ({error}); name another, or 0 for any") from None
+        except OSError:
+            raise UserError(f"--port {given.port} cannot be had; name another, or 0 for any that is free") from None
     return 0
 
 

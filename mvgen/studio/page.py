@@ -80,8 +80,11 @@ def serve(page: gr.Blocks, folder: Path, port: int, megabytes: int, wait: bool =
     address = page.queue(max_size=16, default_concurrency_limit=1).launch(
         server_name="127.0.0.1", server_port=port or None, max_file_size=megabytes * 10**6, share=False, ssr_mode=False,
         allowed_paths=[str(folder / "made"), str(folder / "examples")], theme=theme(), css=CSS, footer_links=[],
-        show_error=False, prevent_thread_lock=not wait, quiet=not wait,
+        show_error=False, prevent_thread_lock=True, quiet=True,
     )[1]  # fmt: skip
+    if wait:
+        print(f"the studio is open at {address}; Ctrl-C closes it", flush=True)
+        page.block_thread()
     return address
 
 
