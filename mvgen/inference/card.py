@@ -116,8 +116,8 @@ anything about a person.
 ## Licences
 
 Weights: **{origin.licence}**.{" Ask whoever trained them before you use them." if origin.licence == UNKNOWN else ""}
-{"It forbids commercial use. " if origin.licence.startswith("cc-by-nc") else ""}The licences of what was trained on are
-those of its sources, above; mvgen's code is under Apache-2.0.
+{"It forbids commercial use. " if origin.licence.startswith("cc-by-nc") else ""}What it was trained on has the licences
+of its sources, above; mvgen's code is under Apache-2.0.
 """
 
 

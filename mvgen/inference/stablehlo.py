@@ -113,8 +113,12 @@ python run.py check                      # example.npz again
 ```
 
 `run.load(folder, "music" | "listen" | "video")` gives the same as functions. The programs are jax.export's, each for
-{", ".join(PLATFORMS)}; how tokens and frames are drawn is part of them ({self.sampling}; {self.filming}), the seed is
-not. With mvgen installed the folder is a model like any other, of any length:
+{", ".join(PLATFORMS)}; how tokens and frames are drawn is part of them, the seed is not:
+
+- {self.sampling}
+- {self.filming}
+
+With mvgen installed the folder is a model like any other, of any length:
 
 {USE}"""
 

@@ -21,6 +21,8 @@ from mvgen.models.mvgen import MVGen
 BANDS, FFT = 80, 1024
 RANGE = 60.0
 """dB below the loudest of the original that are still seen."""
+WIDTH = 480
+"""Least pixels of a spectrogram, as far as whole factors go."""
 SHOWN = 12
 """Frames of a sheet."""
 GAP = 4
@@ -59,7 +61,8 @@ class Sample(NamedTuple):
         made, own = (_mel_db(sound, self.sample_rate) for sound in (self.music, self.own_music))
         loudest = own.max()
         shades = [np.clip(255 * (1 + (db - loudest) / RANGE), 0, 255).astype(np.uint8)[::-1] for db in (made, own)]
-        above, below = (np.repeat(shade[:, :, None], 3, axis=2).repeat(2, axis=0) for shade in shades)
+        wide = max(1, WIDTH // own.shape[1])
+        above, below = (np.repeat(shade[:, :, None], 3, 2).repeat(2, axis=0).repeat(wide, axis=1) for shade in shades)
         return np.concatenate([above, _gap(above), below])
 
 
