@@ -131,7 +131,8 @@ class Pipeline:
 
         Args:
             videos: the performances.
-            prompt, seconds, beginning, sampling, progress: see :meth:`video_to_music`.
+            prompt, seconds, beginning, sampling, progress: see :meth:`video_to_music`; progress is told for each group
+                that is played together.
             seeds: one for each; by default 0 for all. A video's draws do not hang on its neighbours.
             together: at most so many at a time.
 
@@ -139,7 +140,7 @@ class Pipeline:
             One for each, in their order.
 
         Raises:
-            UserError: as there; nothing is made then.
+            UserError: as there, at the first that cannot be read.
         """
         names = [os.fspath(video) for video in videos]
         seeds = [0] * len(names) if seeds is None else seeds
@@ -149,20 +150,30 @@ class Pipeline:
             seed_in_range("seed", seed)
         text = self._prompt(prompt).embedded(self.loaded.model) if prompt is not None else None
         begun = self._beginning(beginning)
-        films = [self._film(name, seconds, beginning, begun) for name in names]
         found: dict[int, Music] = {}
-        for chosen in _of_equal_length([len(film["frames"]) for film in films], together):
+        waiting: dict[int, dict[int, dict[str, np.ndarray]]] = {}  # by length, then by number: what is not yet played
+
+        def play(films: dict[int, dict[str, np.ndarray]]) -> None:
+            chosen = list(films)
             seen = {name: np.stack([films[number][name] for number in chosen]) for name in films[chosen[0]]}
-            keys = jnp.concatenate([_key(seeds[number]) for number in chosen])
             tokens = generate_music(
-                self.loaded.model, seen, keys, sampling, self.loaded.window, progress=progress,
-                text=None if text is None else _repeated(text, len(chosen)),
+                self.loaded.model, seen, jnp.concatenate([_key(seeds[number]) for number in chosen]), sampling,
+                self.loaded.window, progress=progress, text=None if text is None else _repeated(text, len(chosen)),
                 prompt=None if begun is None else np.repeat(begun, len(chosen), 0),
             )  # fmt: skip
             sounds = check_sound(np.asarray(self.loaded.codec.decode(jnp.asarray(tokens))))
             rate = self.loaded.codec.sampling_rate
             for at, number in enumerate(chosen):
                 found[number] = Music(names[number], tokens[at], sounds[at], rate, seconds, seeds[number])
+
+        for number, name in enumerate(names):
+            film = self._film(name, seconds, beginning, begun)
+            group = waiting.setdefault(len(film["frames"]), {})
+            group[number] = film
+            if len(group) >= together:
+                play(waiting.pop(len(film["frames"])))
+        for group in waiting.values():
+            play(group)
         return [found[number] for number in range(len(names))]
 
     def stream_music(
@@ -339,11 +350,3 @@ def _frames_in(seconds: float) -> int:
     if frames < 2:
         raise UserError(f"seconds {seconds}: it must be a number of at least {2 / clock.FRAME_RATE:g}")
     return frames
-
-
-def _of_equal_length(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """The numbers of those of equal length together, at most ``most`` at a time."""
-    groups: dict[int, list[int]] = {}
-    for number, length in enumerate(lengths):
-        groups.setdefault(length, []).append(number)
-    return [group[at : at + most] for group in groups.values() for at in range(0, len(group), max(1, most))]

@@ -13,7 +13,7 @@ from PIL import Image
 from mvgen.media import probe, read_picture, read_sound, write_wav
 
 INSTRUMENTS = ("keyboard", "strings", "drums")
-SIZE, SECONDS, SEED = 256, 6, 7
+SECONDS, SEED = 6, 7
 RATE = 44_100
 
 
@@ -36,7 +36,7 @@ def make_examples(folder: Path) -> list[Example]:
         print("making examples (--no-examples leaves them out)", file=sys.stderr)
         # By its command: nothing of mvgen imports data_prep.
         command = ["recital", "--out", str(folder), "--clips", str(len(INSTRUMENTS)), "--seed", str(SEED),
-                   "--instruments", ",".join(INSTRUMENTS), "--seconds", str(SECONDS), "--size", str(SIZE)]  # fmt: skip
+                   "--instruments", ",".join(INSTRUMENTS), "--seconds", str(SECONDS)]  # fmt: skip
         made = subprocess.run([sys.executable, "-m", "data_prep", *command], capture_output=True, text=True)
         if made.returncode:
             why = (made.stderr.strip().splitlines() or ["it failed"])[-1]

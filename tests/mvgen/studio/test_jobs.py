@@ -18,6 +18,7 @@ from tests.mvgen.synthetic import preset, write_checkpoint
 
 pytest.importorskip("matplotlib")
 from mvgen.studio.alignment import draw_alignment, movement  # noqa: E402
+from mvgen.studio.examples import SECONDS, make_examples  # noqa: E402
 from mvgen.studio.jobs import KEPT, Jobs, Stopped  # noqa: E402
 
 SPEC = RecordSpec(codebooks=4, codebook_size=512, frame_size=(16, 16), flow_size=(4, 4), codec="encodec_tiny")
@@ -112,6 +113,20 @@ def test_what_is_refused(jobs: Jobs, tmp_path: Path) -> None:
             jobs.sync("me", name)
     with pytest.raises(UserError, match="one of the two"):
         jobs.retrieve("me", None, None)
+
+
+@pytest.mark.slow
+def test_examples_are_made_once(tmp_path: Path) -> None:
+    examples = make_examples(tmp_path / "examples")
+    assert [each.video.stem.split("-")[0] for each in examples] == ["drums", "keyboard", "strings"]
+    for each in examples:
+        assert (
+            cv2.imread(str(each.image)).shape[0] == probe(each.video).height
+            and abs(probe(each.sound).duration - SECONDS) < 0.05
+        )
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "examples").iterdir()}
+    assert make_examples(tmp_path / "examples") == examples
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "examples").iterdir()} == made
 
 
 def test_old_results_go(jobs: Jobs) -> None:
