@@ -54,7 +54,12 @@ def folder_of(name: str, patterns: tuple[str, ...]) -> str:
     Raises:
         UserError: it is a hub's name, and cannot be fetched.
     """
-    return str(hub_folder(name, patterns)) if _is_meant(name) else name
+    if not _is_meant(name):
+        return name
+    try:
+        return str(hub_folder(name, patterns))
+    except UserError as error:
+        raise UserError(f"there is no folder {name} here, and as a model of the hub: {error}") from None
 
 
 def push(folder: Path, where: str, message: str) -> str:
