@@ -141,7 +141,7 @@ def test_what_the_hub_refuses_is_one_line(server: type[Stub], model: Path) -> No
     with pytest.raises(UserError, match="cannot push to forbidden/a-model: .*403") as raised:
         push(model, "forbidden/a-model", "a message")
     assert "\n" not in str(raised.value)
-    with pytest.raises(UserError, match="no folder somebody/nothing here, and as .* hub: cannot fetch somebody/nothing: "):
+    with pytest.raises(UserError, match="no folder somebody/nothing here, and as .*: cannot fetch somebody/nothing"):
         folder_of("somebody/nothing", ("*.json",))
 
 
