@@ -153,6 +153,7 @@ def get_config() -> ConfigDict:
     config.train.log_every = 10  # steps between lines of progress and TensorBoard scalars
     config.train.eval_every = 1125  # steps between evaluations of the losses on eval_split; 0: never
     config.train.eval_batches = 12
+    config.train.samples = False  # each evaluation also plays and films a held-out window, for TensorBoard
     config.train.checkpoint_every = 700  # steps
     config.train.keep_checkpoints = 2
     config.train.rollback_after = 20  # so many steps left out in a row (not finite, spikes): back to the checkpoint

@@ -4,9 +4,9 @@ python -m mvgen.main --config=musicgen_small --workdir=runs/musicgen --config.da
 
 The records' tokens must be those of MusicGen's own codec (`data_prep convert --codec encodec_32khz`). The weights are
 fetched from their hub, or read from a folder: --config.init_from=FOLDER. Their licence (CC-BY-NC-4.0) holds for what is
-trained from them. With --config.model.frame_locked=False, --config.model.cross_positions=none and
---config.model.cross_window=0 the decoder stays of MusicGen's very form (and learns alignment more slowly), and
-`mvgen.export --format musicgen` gives it back without loss.
+trained from them. `mvgen.export --format musicgen` gives it back to transformers without loss (docs/musicgen.md). With
+--config.model.frame_locked=False, --config.model.cross_positions=none and --config.model.cross_window=0 the decoder
+stays of MusicGen's very form, and learns alignment more slowly.
 """
 
 import runpy

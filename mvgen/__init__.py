@@ -22,7 +22,8 @@ def load(
     """Reads a trained model, ready for both directions, retrieval and sync.
 
     Args:
-        checkpoint: a training folder (the newest of its steps is taken), or one of its steps.
+        checkpoint: a training folder (the newest of its steps is taken), one of its steps, or an exported model
+            (docs/export.md): its folder, or its name on the Hugging Face hub, from where it is fetched.
         semantic, landmarks: for a model that sees semantic embeddings or landmarks of frames: where what makes them
             lies, if not where it lay for the records.
         text_encoder: for a model that reads text: folder or hub name of the T5 that embeds prompts.

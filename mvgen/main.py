@@ -47,6 +47,10 @@ def command() -> int:
 
         print(json.dumps(score_checkpoint(config, workdir)))
         return 0
+    if config.train.get("samples"):
+        from mvgen.inference.samples import play_and_film
+
+        return loop.train(config, workdir, play_and_film)
     return loop.train(config, workdir)
 
 

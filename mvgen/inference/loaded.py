@@ -10,16 +10,18 @@ import numpy as np
 from mvgen.data.loader import window_frames
 from mvgen.inference.embedding import Space
 from mvgen.inference.inputs import FilmReader, load_codec, read_autoencoder
+from mvgen.interop.hub import folder_of
 from mvgen.interop.image_autoencoder import ImageAutoencoder
 from mvgen.models.codec import Codec
 from mvgen.training.checkpoint import load_model
+from mvgen.training.weights_file import EXPORTED_FILES
 
 
 class Loaded:
     """What all that is done with a checkpoint shares, each part read when it is first needed and then kept.
 
     Args:
-        checkpoint: a training folder or one of its steps.
+        checkpoint: a training folder, one of its steps, an exported model, or the hub's name of one, which is fetched.
         encoder, landmarks: see :class:`mvgen.inference.inputs.FilmReader`.
 
     Attributes:
@@ -31,7 +33,7 @@ class Loaded:
     """
 
     def __init__(self, checkpoint: str | os.PathLike[str], encoder: str = "", landmarks: str = ""):
-        self.checkpoint = os.fspath(checkpoint)
+        self.checkpoint = folder_of(os.fspath(checkpoint), EXPORTED_FILES)
         self.model, self.config, self.spec = load_model(self.checkpoint)
         self.window = window_frames(self.config.data.window_seconds)
         self._encoder, self._landmarks = encoder, landmarks

@@ -56,13 +56,14 @@ def audio_latents(model: MVGen, tokens: Int[Array, "batch tokens codebooks"]) ->
 
 
 @partial(jax.jit, static_argnames="graph")
-def _read(graph: nnx.GraphDef, state: nnx.State, image: Array) -> Reading:
+def read_given(graph: nnx.GraphDef, state: nnx.State, image: Array) -> Reading:
+    """What movement reads of the given images."""
     model: MVGen = nnx.merge(graph, state)
     return model.movement.reader(image)
 
 
 @partial(jax.jit, static_argnames="graph")
-def _plan(
+def plan_window(
     graph: nnx.GraphDef, state: nnx.State, tokens: Array, reading: Reading, last: Array, velocity: Array
 ) -> Float[Array, "batch frames points 2"]:
     """Places of the points in the frames of a window but its first two."""
@@ -71,40 +72,69 @@ def _plan(
     return model.movement.planner(heard, reading.summary, reading.points, last, velocity)
 
 
+def planned_over(frames: int, window: int) -> list[tuple[int, int]]:
+    """Where windows of planned movement begin, and how many frames of each are kept.
+
+    The end of a window is kept only where the music ends: before it is reached, the planner is to hear what comes.
+    """
+    ahead = max(window - 2, 1)
+    hop = ahead - min(REACH, ahead // 2)
+    starts = [1] if frames > 1 else []
+    while starts and starts[-1] + ahead < frames:
+        starts.append(starts[-1] + hop)
+    return [(first, min(hop if first + ahead < frames else ahead, frames - first)) for first in starts]
+
+
+def stretches_over(frames: int, length: int, window: int) -> list[tuple[int, int]]:
+    """The frame that each stretch goes on from, and where the window of sound begins that it hears.
+
+    Stretches of ``length`` frames share one with the next; the last may reach past the end. The sound is heard anew
+    every quarter of a window: stretches in between lie near enough to its middle.
+    """
+    count = -(-(frames - 1) // (length - 1))
+    whole = 1 + count * (length - 1)
+    span = min(window, whole)
+    together = max(1, span // 4 // (length - 1))
+    found = []
+    for number in range(count):
+        leader = number // together * together
+        reach = 1 + min(together, count - leader) * (length - 1)
+        begin = min(max(0, leader * (length - 1) - (span - reach) // 2), whole - span)
+        found.append((number * (length - 1), begin))
+    return found
+
+
 def plan_movement(
     model: MVGen, reading: Reading, tokens: Int[np.ndarray, "batch tokens codebooks"], window: int
 ) -> Float[np.ndarray, "batch frames points 3"]:
     """Where the points of an image go to music: one row for every frame, the first where they are in the image.
 
-    It is planned a window at a time, of which the end is kept only where the music ends: before it is reached, the
-    planner is to hear what comes. Each goes on with the places and the velocity with which the last one ended.
+    It is planned a window at a time (:func:`planned_over`). Each goes on with the places and the velocity with which
+    the last one ended.
     """
     graph, state = nnx.split(model)
     frames = clock.frames_of(tokens.shape[1])
     given = np.asarray(reading.points)
     places = np.repeat(given[:, None], frames, axis=1)
     ahead = max(window - 2, 1)
-    kept = ahead - min(REACH, ahead // 2)
     # The first window begins a frame before the music, and the last may reach beyond it.
     around = ((0, 0), (clock.tokens_of(1), clock.tokens_of(ahead)), (0, 0))
     tokens = np.pad(tokens, around, mode="edge")
     last, velocity = given[..., :2], np.zeros_like(given[..., :2])
-    for first in range(1, frames, kept):
+    for first, kept in planned_over(frames, window):
         heard = jnp.asarray(tokens[:, clock.tokens_of(first - 1) : clock.tokens_of(first + 1 + ahead)])
-        planned = np.asarray(_plan(graph, state, heard, reading, jnp.asarray(last), jnp.asarray(velocity)))
-        fresh = planned[:, : min(kept if first + ahead < frames else ahead, frames - first)]
+        planned = np.asarray(plan_window(graph, state, heard, reading, jnp.asarray(last), jnp.asarray(velocity)))
+        fresh = planned[:, :kept]
         places[:, first : first + fresh.shape[1], :, :2] = fresh
         before = fresh[:, -2] if fresh.shape[1] > 1 else last
         last, velocity = fresh[:, -1], fresh[:, -1] - before
-        if first + ahead >= frames:
-            break
     inside = np.all((places[..., :2] >= 0) & (places[..., :2] <= 1), axis=-1)
     places[..., 2] *= inside
     return places
 
 
 @partial(jax.jit, static_argnames=("graph", "filming"))
-def _film(
+def film_stretch(
     graph: nnx.GraphDef,
     state: nnx.State,
     image: Array,
@@ -116,6 +146,7 @@ def _film(
     keys: Array,
     filming: Filming,
 ) -> tuple[Array, Carried]:
+    """Paints a stretch of frames, the first of which is ``last``; patches, and how movement carried the image."""
     model: MVGen = nnx.merge(graph, state)
     denoiser, window, patch = model.denoiser, model.config.attention_window, model.config.denoiser_patch
     batch, length = points.shape[:2]
@@ -210,28 +241,25 @@ def film_pieces(
         raise ValueError("a model that films in latents needs their autoencoder")
     frames = clock.frames_of(tokens.shape[1])
     length = min(model.config.denoiser_frames, window)
-    stretches = -(-(frames - 1) // (length - 1))
+    stretches = stretches_over(frames, length, window)
     image = np.asarray(image)
     picture = jnp.asarray(autoencoder.encode(image), jnp.float32) if autoencoder else scaled(jnp.asarray(image))
-    reading = _read(graph, state, picture)
+    reading = read_given(graph, state, picture)
     points = plan_movement(model, reading, tokens, window)
     yield Piece(image[:, None], None, reading, points[:, :1])
     # The last stretch may reach past the end, where the last token stays; what it films there is dropped.
-    whole = 1 + stretches * (length - 1)
+    whole = 1 + len(stretches) * (length - 1)
     tokens = np.pad(tokens, ((0, 0), (0, clock.tokens_of(whole - frames)), (0, 0)), mode="edge")
     points = np.pad(points, ((0, 0), (0, whole - frames), (0, 0), (0, 0)), mode="edge")
     span = min(window, whole)
     last = patchify(picture, patch)
-    # The sound is heard anew every quarter of a window: stretches in between lie near enough to its middle.
-    together = max(1, span // 4 // (length - 1))
-    for number in told(range(stretches), "video", progress):
-        first = number * (length - 1)  # the frame known from before
-        if number % together == 0:
-            reach = 1 + min(together, stretches - number) * (length - 1)
-            begin = min(max(0, first - (span - reach) // 2), whole - span)
+    heard = -1
+    for number, (first, begin) in enumerate(told(stretches, "video", progress)):
+        if begin != heard:
             audio = _audio(graph, state, jnp.asarray(tokens[:, clock.tokens_of(begin) : clock.tokens_of(begin + span)]))
+            heard = begin
         stretch_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-        painted, carried = _film(
+        painted, carried = film_stretch(
             graph, state, picture, reading, jnp.asarray(points[:, first : first + length]), last, audio,
             jnp.asarray(first - begin), stretch_keys, filming,
         )  # fmt: skip

@@ -49,7 +49,7 @@ class Prompt:
         return text
 
 
-def add_sampling(parser: argparse.ArgumentParser) -> None:
+def add_sampling(parser: argparse._ActionsContainer) -> None:
     """How music is drawn."""
     parser.add_argument(
         "--temperature",
@@ -78,7 +78,7 @@ def add_text(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_filming(parser: argparse.ArgumentParser) -> None:
+def add_filming(parser: argparse._ActionsContainer) -> None:
     """How frames are drawn."""
     parser.add_argument("--steps", type=int, default=Filming.steps, help="diffusion steps (%(default)s)")
     parser.add_argument(

@@ -200,7 +200,7 @@ def decode(
     keys: Array,
     sampling: Sampling,
     known: Int[Array, "batch tokens codebooks"] | None = None,
-    known_tokens: int = 0,
+    known_tokens: Array | int = 0,
     *,
     text: Text | None = None,
     tokens: int | None = None,

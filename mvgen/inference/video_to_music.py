@@ -84,7 +84,7 @@ def generate_music(
     score, decoder = _Score(video, window, prompt, model.config.codebooks), ready(model.decoder)
     for part, span, kept, number in score.windows(progress):
         score.tokens[:, span] = decode(
-            decoder, video_latents(model, part), _window_keys(keys, number), sampling,
+            decoder, video_latents(model, part), window_keys(keys, number), sampling,
             jnp.asarray(score.tokens[:, span]), kept, text=text,
         )  # fmt: skip
     return score.tokens[:, : score.length]
@@ -114,7 +114,7 @@ def stream_music(
     for part, span, kept, number in score.windows():
         at = span.start
         latents, known = video_latents(model, part), jnp.asarray(score.tokens[:, span])
-        pieces = stream(decoder, latents, _window_keys(keys, number), sampling, known, kept, text=text, chunk=chunk)
+        pieces = stream(decoder, latents, window_keys(keys, number), sampling, known, kept, text=text, chunk=chunk)
         for piece in pieces:
             score.tokens[:, at : at + piece.shape[1]] = piece
             at += piece.shape[1]
@@ -152,6 +152,6 @@ class _Score:
             yield part, span, kept, number
 
 
-def _window_keys(keys: Array, number: int) -> Array:
+def window_keys(keys: Array, number: Array | int) -> Array:
     """One key a request for the number-th window."""
     return jax.vmap(jax.random.fold_in, (0, None))(keys, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from mvgen.models.config import DecoderConfig
 
 CONDITIONING_FILE = "conditioning.safetensors"
 """Beside the weights: what makes the decoder's conditioning of video latents and text, under our names."""
+
+ABOUT_FILE, VIDEO_FILE = "conditioning.json", "musicgen_video.py"
+"""What of the decoder MusicGen's configuration does not say, and the code that adds it to transformers' MusicGen."""
+
+CARRIED = ("frame-locked addition", "bias of cross-attention by time", "window of cross-attention")
+"""Of what MusicGen has not, that which :mod:`mvgen.interop.musicgen_video` adds to it."""
 
 UNKNOWN = "unknown"
 
@@ -49,19 +56,19 @@ class Origin:
 
 
 def check_exportable(config: DecoderConfig, drop: bool) -> list[str]:
-    """What a MusicGen has no place for; to be left out.
+    """What a MusicGen has no place for, and cannot be added to it from outside; to be left out.
 
     Raises:
         UserError: there is such a thing and ``drop`` is False, or there is nothing that could be exported.
     """
     if not config.cross_attention:
         raise UserError("MusicGen's decoder has cross-attention, and this model was trained without any")
-    beyond = config.beyond_musicgen()
+    beyond = [name for name in config.beyond_musicgen() if name not in CARRIED]
     if beyond and not drop:
         raise UserError(
             f"MusicGen has no {' and no '.join(beyond)}, which this model was trained with; "
-            "train with model.frame_locked=False, token_head=False, previous_timesteps=0, cross_positions=none and "
-            "cross_window=0, or say --drop to leave them out (its logits are then other than here)"
+            "train with model.token_head=False, previous_timesteps=0 and cross_positions=time_bias or none, "
+            "or say --drop to leave them out (its logits are then other than here)"
         )
     return beyond
 
@@ -72,8 +79,8 @@ def write_musicgen(
     """Writes the files into ``folder``, which is there already.
 
     Args:
-        folder: gets ``config.json``, ``generation_config.json``, ``model.safetensors``, ``conditioning.safetensors``
-            and ``README.md``.
+        folder: gets ``config.json``, ``generation_config.json``, ``model.safetensors``, ``conditioning.safetensors``,
+            ``conditioning.json``, ``musicgen_video.py`` and ``README.md``.
         params: the token decoder's, nested dict.
         config: its configuration.
         origin: for the card.
@@ -94,7 +101,10 @@ def write_musicgen(
         "bos_token_id": pad, "pad_token_id": pad, "decoder_start_token_id": pad, "do_sample": True,
         "max_length": 1500 + config.codebooks, "num_return_sequences": 1,
     }  # fmt: skip
-    for name, content in (("config.json", transformers_config(config)), ("generation_config.json", generation)):
+    about = {name: getattr(config, name) for name in ("codebooks", "heads", "frame_locked", "bias", "window")}
+    shutil.copyfile(Path(__file__).with_name(VIDEO_FILE), folder / VIDEO_FILE)
+    contents = {"config.json": transformers_config(config), "generation_config.json": generation, ABOUT_FILE: about}
+    for name, content in contents.items():
         (folder / name).write_text(json.dumps(content, indent=1) + "\n")
     (folder / "README.md").write_text(model_card(config, origin, dropped))
     return dropped
@@ -125,8 +135,9 @@ def model_card(config: DecoderConfig, origin: Origin, dropped: list[str]) -> str
         )
     text = ""
     if config.text_width:
-        project = "`text.kernel` and `text.bias` project" if config.text_width != config.width else "nothing projects"
-        text = f" Text embeddings of width {config.text_width} stand before the frames ({project} them)."
+        text = f" Embedded words of width {config.text_width} are `words` and `words_mask` of `watching`."
+    carried = [name for name in config.beyond_musicgen() if name in CARRIED]
+    added = f", which adds what MusicGen has not: {', '.join(carried)}" if carried else ""
     front = f"license: {licence}\n" if licence != UNKNOWN else "license: other\nlicense_name: unknown\n"
     return f"""---
 {front}library_name: transformers
@@ -143,14 +154,16 @@ MusicGen's architecture: {config.layers} layers, width {config.width}, {config.h
 ## How to use it
 
 ```python
+from musicgen_video import watching  # beside the weights
 from transformers import DynamicCache, EncoderDecoderCache, MusicgenForCausalLM
 model = MusicgenForCausalLM.from_pretrained("this folder")
-logits = model(input_ids=ids, encoder_hidden_states=condition).logits
+with watching(model, "this folder", latents) as condition:
+    logits = model(input_ids=ids, encoder_hidden_states=condition).logits
 ```
 
-`condition` is `[batch, frames, {config.width}]`: one vector a frame (25 a second), made of mvgen's video latents by
-`latents @ condition.kernel + condition.bias`, both in `{CONDITIONING_FILE}`.{text} For guidance the absent video is
-`no_video`, projected the same way. To `generate`, pass
+`latents` are mvgen's video latents, `[batch, frames, {config.video_width}]`, 25 frames a second. `watching` is code of
+this folder{added}.{text} For guidance the absent video is `no_video` in `{CONDITIONING_FILE}`, in place of every
+latent. To `generate`, pass
 `past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache())` and an `attention_mask` of ones: without them
 transformers mixes the two attentions' caches and hides the first column.
 """

@@ -9,6 +9,9 @@ A working folder holds::
 
     WORKDIR/damaged/STEP               a checkpoint that could not be read and was set aside
 
+An exported model is used in its place by all that does not train on: the two descriptions beside ``model.safetensors``
+(:mod:`mvgen.training.weights_file`).
+
 A checkpoint appears under its name only when it is whole; a run killed while it writes one goes on from the one before.
 Beside the position stands a checksum of every array: the storage library checks those of its own structures, and gives
 back most flipped bits of the arrays themselves without a word.
@@ -42,6 +45,7 @@ from mvgen.models.mvgen import MVGen
 from mvgen.training import sharding
 from mvgen.training.compilation import keep_compiled
 from mvgen.training.step import Params, TrainState, abstract_model
+from mvgen.training.weights_file import WEIGHTS_FILE, read_about, read_weights
 
 CONFIG_FILE = "config.json"
 RECORDS_FILE = "records.json"
@@ -246,7 +250,8 @@ def saved_steps(workdir: Path) -> list[int]:
 
 
 def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, int]:
-    """Working folder and step of a checkpoint named by its working folder (the newest step) or as ``.../STEP``.
+    """Working folder and step of a checkpoint named by its working folder (the newest step) or as ``.../STEP``; or an
+    exported model's folder, and the step that it was exported at.
 
     Raises:
         UserError: it is neither.
@@ -257,6 +262,8 @@ def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, int]:
     if given.parent.name == FOLDER and given.name.isdigit() and (given.parent.parent / CONFIG_FILE).is_file():
         return given.parent.parent, int(given.name)
     read_description(given)
+    if (given / WEIGHTS_FILE).is_file():
+        return given, int(read_about(given / WEIGHTS_FILE).get("step", 0))
     steps = saved_steps(given)
     if not steps:
         raise UserError(f"{checkpoint} holds no checkpoint yet: {FOLDER} is empty")
@@ -269,8 +276,8 @@ def load_params(
     """Parameters of a checkpoint, on the first device.
 
     Args:
-        checkpoint: a working folder (its newest checkpoint), or ``WORKDIR/checkpoints/STEP``.
-        ema: the averaged parameters, or else the last ones.
+        checkpoint: a working folder (its newest checkpoint), ``WORKDIR/checkpoints/STEP``, or an exported model.
+        ema: the averaged parameters, or else the last ones; an exported model has those that it was exported with.
 
     Returns:
         The model without its parameters, the parameters, the run's configuration, and its records' description.
@@ -284,6 +291,8 @@ def load_params(
         graphdef, params = abstract_model(config, RecordSpec.from_json(records["spec"]))
     except (TypeError, AttributeError, KeyError) as error:
         raise UserError(f"{workdir / CONFIG_FILE} is of another version of mvgen: {_first_line(error)}") from error
+    if (workdir / WEIGHTS_FILE).is_file():
+        return graphdef, read_weights(workdir / WEIGHTS_FILE, params), config, records
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     target = {
         "ema" if ema else "params": jax.tree.map(

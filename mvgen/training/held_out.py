@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
@@ -18,6 +19,7 @@ from mvgen.models.attention_maps import Maps
 from mvgen.training import sharding
 from mvgen.training.checkpoint import find, load_params
 from mvgen.training.preparation import batches_of, check_config, open_windows, prepare
+from mvgen.training.sample import Sample, Sampler
 from mvgen.training.step import Metrics, Params, Program
 
 
@@ -55,6 +57,17 @@ def held_out_attention(
     size = config.data.batch_size // sharding.share_of(program.batch_sharding, config.data.batch_size)[1]
     batch = {name: np.repeat(array[None], size, axis=0) for name, array in window.items()}
     return jax.device_get(attend(params, sharding.put_batch(batch, program.batch_sharding)))
+
+
+def held_out_sample(
+    config: ConfigDict, program: Program, sampler: Sampler, params: Params, windows: loader.Windows
+) -> Sample:
+    """What the model makes of the window that :func:`held_out_attention` is of. ``params`` are all in this process."""
+    window = windows.cut(int(windows.usable[0]), np.random.default_rng(0))
+    spec = RecordSpec.from_json(read_records(config.data.path)["spec"])
+    with jax.transfer_guard("allow"):  # it is generation, not training, and runs as it always does
+        model = nnx.merge(program.graphdef, jax.tree.map(jax.numpy.asarray, jax.device_get(params)))
+        return sampler(model, spec, window, bool(config.loss.video))
 
 
 def held_out_losses(

@@ -14,10 +14,12 @@ from typing import IO, Any
 
 import numpy as np
 from tensorboardX import SummaryWriter
+from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
 from mvgen.files import write_text
 from mvgen.models.attention_maps import picture
+from mvgen.training.sample import Sample
 
 METRICS_FILE = "metrics.jsonl"
 SHOWN = ("loss", "align", "token_head", "music", "video")
@@ -124,6 +126,14 @@ class Progress:
         TensorBoard."""
         for name, weights in maps.items():
             self._board.add_image(f"attention/{name}", picture(weights), step, dataformats="HWC")
+
+    def sample(self, step: int, sample: Sample) -> None:
+        """Takes what the model made of a held-out window: sounds and pictures in TensorBoard."""
+        for name, shown in sample.pictures().items():
+            self._board.add_image(f"sample/{name}", shown, step, dataformats="HWC")
+        for name, sound in sample.sounds().items():
+            value = Summary.Value(tag=f"sample/{name}", audio=sound)
+            self._board.file_writer.add_summary(Summary(value=[value]), step)
 
     def say(self, text: str) -> None:
         """Prints a line beside the progress line."""

@@ -38,7 +38,7 @@ from mvgen.training.checkpoint import (
     trained_params,
     write_description,
 )
-from mvgen.training.held_out import held_out_attention, held_out_losses
+from mvgen.training.held_out import held_out_attention, held_out_losses, held_out_sample
 from mvgen.training.logger import Progress
 from mvgen.training.optimizer import learned_parts
 from mvgen.training.preparation import (
@@ -50,6 +50,7 @@ from mvgen.training.preparation import (
     open_windows,
     prepare,
 )
+from mvgen.training.sample import Sampler
 from mvgen.training.step import Params, Program, TrainState
 
 LOCK_FILE = "run.lock"
@@ -64,11 +65,17 @@ WISH = "wish"
 """The name of it among the step's metrics."""
 
 
-def train(config: ConfigDict, workdir: str | Path) -> int:
+def train(config: ConfigDict, workdir: str | Path, sampler: Sampler | None = None) -> int:
     """Trains to ``config.train.steps``, going on from the newest checkpoint in ``workdir`` if there is one.
 
     Where this is one process of several and something goes wrong, it does not return: it ends at once
     (:func:`mvgen.training.distributed.leave`).
+
+    Args:
+        config: the whole configuration.
+        workdir: the working folder.
+        sampler: plays and films a held-out window at each evaluation, where ``config.train.samples`` asks for it; not
+            where there are several processes, of which none holds all parameters.
 
     Returns:
         Exit status: 0 when the run is complete, ``STOPPED_BY_SIGNAL`` when SIGTERM ended it early.
@@ -79,14 +86,14 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     workdir = Path(workdir)
     with ExitStack() as stack:
         try:
-            return _train(config, workdir, stack)
+            return _train(config, workdir, sampler, stack)
         except Exception as error:
             if jax.process_count() > 1:  # before the rest is closed, which would wait for processes that may be gone
                 distributed.leave(error)
             raise
 
 
-def _train(config: ConfigDict, workdir: Path, stack: ExitStack) -> int:
+def _train(config: ConfigDict, workdir: Path, sampler: Sampler | None, stack: ExitStack) -> int:
     """Sets up a run and takes its steps; ``stack`` closes what it opens."""
     check_config(config)
     description = read_records(config.data.path)
@@ -129,6 +136,7 @@ def _train(config: ConfigDict, workdir: Path, stack: ExitStack) -> int:
     spent.write(int(state.step), "start")
     run = _Run(config, workdir if leader else None, program, checkpoints, spent, state, position)
     stack.callback(run.close)
+    run.sampler = sampler if config.train.get("samples") and jax.process_count() == 1 else None
     run.advance = compiling.result()
     spent.spent("compile")
     if held_out is not None:
@@ -152,6 +160,8 @@ class _Run:
     examples: loader.Batches
     held_out: tuple[loader.Windows, Future[Any], Future[Any]] | None = None
     """Held-out windows and the programs for them, where there are to be evaluations."""
+    sampler: Sampler | None = None
+    """What plays and films one of them at each evaluation."""
 
     def __init__(
         self,
@@ -251,6 +261,10 @@ class _Run:
         if self.progress:
             self.progress.evaluation(self.step, scores)
             self.progress.attention(self.step, maps)
+            if self.sampler:
+                with self.spent.on("evaluate"):
+                    sample = held_out_sample(self.config, self.program, self.sampler, self.state.ema, windows)
+                self.progress.sample(self.step, sample)
 
     def save(self, last: bool) -> None:
         """Saves a checkpoint; where that fails, says so, and has it tried again soon.

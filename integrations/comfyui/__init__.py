@@ -1,0 +1,5 @@
+"""mvgen's nodes for ComfyUI: put this folder into ``ComfyUI/custom_nodes``."""
+
+from .nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+
+__all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]
