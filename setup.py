@@ -128,7 +128,7 @@ setup(
     # The presets lie beside the packages in a checkout, and within mvgen once installed (mvgen.files.preset).
     packages=[*find_packages(include=["mvgen", "mvgen.*", "data_prep", "data_prep.*"]), "mvgen.configs"],
     package_dir={"mvgen.configs": "configs"},
-    package_data={"mvgen": ["codecs/**/*", "py.typed"], "mvgen.configs": ["*.py", "data/*.py"]},
+    package_data={"mvgen": ["codecs/**/*", "pretrained/**/*", "py.typed"], "mvgen.configs": ["*.py", "data/*.py"]},
     install_requires=CORE,
     entry_points={"console_scripts": ["mvgen = mvgen.__main__:main"]},
     extras_require={

@@ -1,7 +1,7 @@
 """mvgen: what a musician's movements and the music have to do with each other, learned in both directions.
 
 import mvgen
-model = mvgen.load("runs/demo/train")
+model = mvgen.load()  # the model that comes with mvgen; or a folder: mvgen.load("runs/demo/train")
 model.video_to_music("performance.mp4").save("performance with music.mp4")
 """
 
@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
+PRETRAINED = os.path.join(os.path.dirname(__file__), "pretrained", "recital")
+"""Folder of the model that comes with mvgen: trained on Recital, both directions; its card is README.md there."""
+
+
 def load(
-    checkpoint: str | os.PathLike[str], *, semantic: str = "", landmarks: str = "", text_encoder: str = ""
+    checkpoint: str | os.PathLike[str] = PRETRAINED, *, semantic: str = "", landmarks: str = "", text_encoder: str = ""
 ) -> Pipeline:
     """Reads a trained model, ready for both directions, retrieval and sync.
 
     Args:
         checkpoint: a training folder (the newest of its steps is taken), one of its steps, or an exported model
-            (docs/export.md): its folder, or its name on the Hugging Face hub, from where it is fetched.
+            (docs/export.md): its folder, or its name on the Hugging Face hub, from where it is fetched. By default the
+            model that comes with mvgen.
         semantic, landmarks: for a model that sees semantic embeddings or landmarks of frames: where what makes them
             lies, if not where it lay for the records.
         text_encoder: for a model that reads text: folder or hub name of the T5 that embeds prompts.

@@ -1,8 +1,8 @@
 """Command line of generation, both ways, for files or for all records of a split.
 
-    python -m mvgen.generate music --checkpoint DIR --video FILE --out FILE.mp4|.wav [--mix M] [--compare FILE.mp4]
-    python -m mvgen.generate video --checkpoint DIR --image FILE --audio FILE|FILE.mid --out FILE.mp4
-    python -m mvgen.generate records --checkpoint DIR --records DIR --out DIR
+    python -m mvgen.generate music [--checkpoint DIR] --video FILE --out FILE.mp4|.wav [--mix M] [--compare FILE.mp4]
+    python -m mvgen.generate video [--checkpoint DIR] --image FILE --audio FILE|FILE.mid --out FILE.mp4
+    python -m mvgen.generate records [--checkpoint DIR] --records DIR --out DIR
 
 Music is written onto its own video, whose picture is copied as it is. The same seed gives the same file.
 """
@@ -78,7 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_filming(direction)
     for direction in (music, video, records):
         direction.add_argument(
-            "--checkpoint", required=True, metavar="DIR", help="a training folder or one of its steps"
+            "--checkpoint",
+            default=mvgen.PRETRAINED,
+            metavar="DIR",
+            help="a training folder, one of its steps, or an exported model (the model that comes with mvgen)",
         )
         direction.add_argument(
             "--out", required=True, metavar="FILE", help="what to write (.mp4; music also .wav; records: a folder)"

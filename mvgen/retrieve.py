@@ -1,7 +1,7 @@
 """Finds the music of a video, and the video of a music, among records, through the coordinated space.
 
-    python -m mvgen.retrieve --checkpoint DIR --records DIR --video FILE [--top 5] [--json FILE]
-    python -m mvgen.retrieve --checkpoint DIR --records DIR --audio FILE
+    python -m mvgen.retrieve [--checkpoint DIR] --records DIR --video FILE [--top 5] [--json FILE]
+    python -m mvgen.retrieve [--checkpoint DIR] --records DIR --audio FILE
 
 Neither tower has seen the other modality, so every record is worked out once and kept on disk; a second query costs
 only itself. The query may begin anywhere in a record, and the other way round: the two are laid against each other at
@@ -24,7 +24,10 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(
         prog="python -m mvgen.retrieve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument("--checkpoint", required=True, metavar="DIR", help="a training folder or one of its steps")
+    words.add_argument(
+        "--checkpoint", default=mvgen.PRETRAINED, metavar="DIR",
+        help="a training folder, one of its steps, or an exported model (the model that comes with mvgen)",
+    )  # fmt: skip
     words.add_argument("--records", required=True, metavar="DIR", help="a folder of records to search, all its splits")
     query = words.add_mutually_exclusive_group(required=True)
     query.add_argument("--video", metavar="FILE", help="a performance whose music is sought; its sound is not heard")

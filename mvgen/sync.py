@@ -1,6 +1,6 @@
 """Estimates how many milliseconds late the sound of a video is against its picture, and how sure that is.
 
-    python -m mvgen.sync --checkpoint DIR --video FILE [--reach 1.0] [--json FILE]
+    python -m mvgen.sync [--checkpoint DIR] --video FILE [--reach 1.0] [--json FILE]
     python -m mvgen.sync [--checkpoint DIR] --prove CLIPS [--labels FILE.csv] [--shifts N] [--seed S]
 
 A positive figure says that the sound comes LATE: it is to be moved that much earlier to fit. A negative one says that
@@ -33,7 +33,10 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(
         prog="python -m mvgen.sync", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument("--checkpoint", metavar="DIR", help="a training folder or one of its steps")
+    words.add_argument(
+        "--checkpoint", metavar="DIR",
+        help="a training folder, one of its steps, or an exported model (with --video the model that comes with mvgen)",
+    )  # fmt: skip
     given = words.add_mutually_exclusive_group(required=True)
     given.add_argument("--video", metavar="FILE", help="a video with sound")
     given.add_argument("--prove", metavar="CLIPS", help="a folder of videos whose sound is known to fit")
@@ -66,11 +69,11 @@ def main(argv: list[str] | None = None) -> int:
         check_output("--json", out, inputs=[arguments.video or "", *Path(arguments.prove or ".").glob("*")])
     if arguments.labels and not arguments.prove:
         raise UserError("--labels goes with --prove")
-    if not arguments.checkpoint:
-        if not arguments.prove:
-            raise UserError("--video needs --checkpoint DIR, a training folder or one of its steps")
+    if arguments.prove and not arguments.checkpoint:
         return _prove(None, arguments, out)
-    model = mvgen.load(arguments.checkpoint, semantic=arguments.semantic, landmarks=arguments.landmarks)
+    model = mvgen.load(
+        arguments.checkpoint or mvgen.PRETRAINED, semantic=arguments.semantic, landmarks=arguments.landmarks
+    )
     if arguments.prove:
         return _prove(Synchroniser(model.loaded, arguments.reach, arguments.seconds), arguments, out)
     found = model.sync(arguments.video, reach=arguments.reach, seconds=arguments.seconds)

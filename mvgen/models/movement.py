@@ -31,14 +31,16 @@ PATCH_CHANNELS, MERGED_CHANNELS, JOINED_CHANNELS = 64, 128, 256
 """Of the reader of points."""
 SPREAD = 0.2
 """How far points usually are from the middle of the picture."""
-FIELD = 32
-"""Rows and columns of the field of displacement."""
+FIELD = 64
+"""Rows and columns of the field of displacement, at most: a finger is a fiftieth of the picture wide."""
 PACE_GAIN = 16.0
 """A fast hand crosses a sixteenth of the picture in a frame."""
 DILATIONS = (1, 2, 4, 8, 16)
 """Of the planner's convolutions: together they reach 31 frames (1.2 s) either way."""
 REACH = sum(DILATIONS)
-NEAR = math.log(0.06)
+GAIN = 5.0
+"""The few numbers of the displacement's shape are learned so many times as fast as weights."""
+NEAR = math.log(0.04)
 """What moves with a segment, before anything is learned: within so much of the picture's height (logarithm)."""
 SOFTNESS = math.log(0.02)
 RESTING, SURE = 0.005, 12.0
@@ -269,10 +271,11 @@ class Movement(nnx.Module):
         self.reader = ImageReader(config, rngs=rngs)
         self.planner = Planner(config, rngs=rngs)
         count = len(self.hanging)
+        # Kept in units of GAIN.
         self.offset = nnx.Param(jnp.zeros((count, 2)))
         self.strength = nnx.Param(jnp.zeros(count))
-        self.softness = nnx.Param(jnp.full(count, SOFTNESS))
-        self.near = nnx.Param(jnp.full(count, NEAR))
+        self.softness = nnx.Param(jnp.full(count, SOFTNESS / GAIN))
+        self.near = nnx.Param(jnp.full(count, NEAR / GAIN))
 
     def carry(
         self,
@@ -288,7 +291,7 @@ class Movement(nnx.Module):
         shows = jnp.clip((jax.nn.sigmoid(-mask) - MOVES) / (RESTS - MOVES), 0.0, 1.0)
         behind = filled(image, shows) + reading.change
         field = backward_field(
-            before, after, self.hanging, self.offset[...], self.strength[...], self.softness[...],
+            before, after, self.hanging, GAIN * self.offset[...], GAIN * self.strength[...], GAIN * self.softness[...],
             (min(FIELD, size[0]), min(FIELD, size[1])), self.aspect,
         )  # fmt: skip
         moved = warped(jnp.concatenate([image, mask], axis=-1), field)
@@ -303,8 +306,8 @@ class Movement(nnx.Module):
         root = jnp.asarray(self.hanging)
         hangs = (root != jnp.arange(len(self.hanging)))[:, None]
         end = points[..., :2] * stretch
-        start = jnp.where(hangs, end[:, root] + self.offset[...], end)
+        start = jnp.where(hangs, end[:, root] + GAIN * self.offset[...], end)
         place = (centres(*size) * stretch)[None, :, :, None]
         distance, _ = to_segment(place, start[:, None, None], end[:, None, None])
-        near = jnp.exp(-distance / (2 * jnp.exp(2 * self.near[...]))) * points[:, None, None, :, 2]
+        near = jnp.exp(-distance / (2 * jnp.exp(2 * GAIN * self.near[...]))) * points[:, None, None, :, 2]
         return jnp.sum(near, axis=-1, keepdims=True)

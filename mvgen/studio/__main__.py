@@ -1,6 +1,6 @@
 """Opens the studio: a page in the browser for both directions, retrieval, and whether sound and picture are in sync.
 
-    python -m mvgen.studio --checkpoint DIR [--records DIR] [--port N]
+    python -m mvgen.studio [--checkpoint DIR] [--records DIR] [--port N]
 
 It listens on this machine alone (127.0.0.1), fetches nothing, and gives out nothing but what lies in its own folder.
 """
@@ -28,7 +28,10 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(
         prog="python -m mvgen.studio", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument("--checkpoint", required=True, metavar="DIR", help="a training folder or one of its steps")
+    words.add_argument(
+        "--checkpoint", default=mvgen.PRETRAINED, metavar="DIR",
+        help="a training folder, one of its steps, or an exported model (the model that comes with mvgen)",
+    )  # fmt: skip
     words.add_argument("--records", default="", metavar="DIR", help="a folder of records to search, for retrieval")
     words.add_argument("--port", type=int, default=7860, help="of 127.0.0.1; 0: any that is free (%(default)s)")
     words.add_argument("--folder", metavar="DIR", help="keeps what is dropped and made (a temporary folder)")
