@@ -40,7 +40,7 @@ from mvgen.training.checkpoint import (
 )
 from mvgen.training.held_out import held_out_attention, held_out_losses, held_out_sample
 from mvgen.training.logger import Progress
-from mvgen.training.optimizer import learned_parts
+from mvgen.training.optimizer import frozen_parts
 from mvgen.training.preparation import (
     batches_of,
     check_config,
@@ -367,7 +367,8 @@ def starting_params(config: ConfigDict, program: Program, spec: RecordSpec) -> P
         UserError: it does not fit the model or the records.
     """
     if config.init_from and is_run(config.init_from):
-        anew = learned_parts(config) if config.train.frozen else ()
+        frozen = frozen_parts(config)
+        anew = [part for part in program.abstract.params if frozen and part not in frozen]
         return trained_params(config.init_from, program.abstract.params, spec, anew)
     return program.read_start()
 

@@ -17,6 +17,11 @@ USUAL_DECAY, USUAL_AFTER = 0.98, 20
 """Of the mean norm of gradients: what a step leaves of it, and how many gradients make it known."""
 
 
+def frozen_parts(config: Any) -> list[str]:
+    """The names in ``config.train.frozen``."""
+    return [name.strip() for name in config.train.get("frozen", "").split(",") if name.strip()]
+
+
 def learned_parts(config: Any) -> tuple[str, ...]:
     """The parts that a loss reaches and that are not frozen.
 
@@ -30,7 +35,7 @@ def learned_parts(config: Any) -> tuple[str, ...]:
         "movement": loss.movement,
         "denoiser": loss.video,
     }
-    frozen = [name.strip() for name in config.train.get("frozen", "").split(",") if name.strip()]
+    frozen = frozen_parts(config)
     if unknown := sorted(set(frozen) - set(PARTS)):
         raise UserError(f"config.train.frozen names {unknown[0]!r}; it can name {', '.join(PARTS)}")
     learned = tuple(part for part in PARTS if reached[part] and part not in frozen)
