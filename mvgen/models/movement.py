@@ -40,7 +40,7 @@ DILATIONS = (1, 2, 4, 8, 16)
 REACH = sum(DILATIONS)
 GAIN = 5.0
 """The few numbers of the displacement's shape are learned so many times as fast as weights."""
-NEAR = math.log(0.04)
+NEAR = math.log(0.06)
 """What moves with a segment, before anything is learned: within so much of the picture's height (logarithm)."""
 SOFTNESS = math.log(0.02)
 RESTING, SURE = 0.005, 12.0
