@@ -41,7 +41,8 @@ def loudness(sound: np.ndarray, sample_rate: int) -> float:
         sound: float ``[n]`` or ``[channels, n]``, at most two channels. One channel counts once, as BS.1770 has it.
         sample_rate: samples a second.
     """
-    seconds = sound.shape[-1] / sample_rate
+    # A sample less than it lasts: rounding must not make the block longer than the sound.
+    seconds = (sound.shape[-1] - 1) / sample_rate
     if seconds < SHORTEST or not np.any(sound):
         return -math.inf
     meter = pyloudnorm.Meter(sample_rate, block_size=min(BLOCK, seconds))

@@ -65,6 +65,15 @@ def test_loudness_and_peak_are_those_of_ffmpegs_meter(name: str, tmp_path: Path)
     assert abs(loudness(sound, RATE) - found) < 0.1 and abs(true_peak(sound, RATE) - peak) < 0.3
 
 
+@pytest.mark.parametrize("rate", [32_000, 44_100])
+def test_sounds_shorter_than_a_block_have_a_loudness(rate: int) -> None:
+    tone = 0.1 * np.sin(2 * np.pi * 997 * np.arange(rate) / rate).astype(np.float32)
+    whole = loudness(tone, rate)
+    for length in range(rate // 4, rate // 4 + 60):  # whatever way the division is rounded
+        assert abs(loudness(tone[:length], rate) - whole) < 0.5
+    assert loudness(tone[:100], rate) == -np.inf
+
+
 def test_a_peak_between_samples_is_seen() -> None:
     """A sine at a quarter of the rate, sampled 45 degrees beside its crests."""
     sound = np.sin(np.pi / 2 * np.arange(RATE) + np.pi / 4)
