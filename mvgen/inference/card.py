@@ -59,6 +59,7 @@ def model_card(
     scores: dict[str, list[Row]],
     held_out: dict[str, float],
     use: str,
+    goes_on: bool = False,
 ) -> str:
     """The card, Markdown with front matter.
 
@@ -71,6 +72,7 @@ def model_card(
         scores: evaluations by name.
         held_out: the last losses on held-out records that the run noted, by name.
         use: how to use this folder, Markdown.
+        goes_on: whether the run started from another run of mvgen.
     """
     spec = RecordSpec.from_json(records["spec"])
     front = f"license: {origin.licence}" if origin.licence != UNKNOWN else "license: other\nlicense_name: unknown"
@@ -107,7 +109,7 @@ anything about a person.
 ## Training
 
 {step} steps of {config.data.batch_size} windows of {config.data.window_seconds:g} s, seed {config.seed}.
-{_start(origin)} The whole configuration is in `config.json`.{_losses(held_out)}
+{_start(origin, goes_on)} The whole configuration is in `config.json`.{_losses(held_out)}
 
 ## Scores
 
@@ -121,7 +123,9 @@ of its sources, above; mvgen's code is under Apache-2.0.
 """
 
 
-def _start(origin: Origin) -> str:
+def _start(origin: Origin, goes_on: bool) -> str:
+    if not origin.start and goes_on:
+        return "It went on from what other runs had learned, which is not told here."
     if not origin.start:
         return "It started from random weights."
     return f"It started from the weights of `{PurePath(origin.start).name}`, licence {origin.licence}."

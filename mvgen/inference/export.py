@@ -71,6 +71,7 @@ class Exported:
         folder, step = find(checkpoint)
         graphdef, params, config, records = load_params(checkpoint, ema)
         start = first_origin(config.get("init_from") or "")
+        goes_on = bool(config.get("init_from")) and not start
         origin = Origin.of(start, RecordSpec.from_json(records["spec"]).codec, licence)
         config = copy.deepcopy(config)
         with config.unlocked():
@@ -79,6 +80,8 @@ class Exported:
             if "compilation_cache" in config.train:
                 config.train.compilation_cache = ""
         about = {"format": "mvgen", "parameters": "average" if ema else "last", "step": str(step)}
+        if goes_on:
+            about["goes_on"] = "yes"
         noted = [line for line in read_history(folder) if "eval/loss" in line and line["step"] <= step]
         held_out = {name[5:]: value for name, value in (noted[-1] if noted else {}).items() if name.startswith("eval/")}
         return cls(params, graphdef, config, records, about, origin, held_out)
@@ -90,7 +93,7 @@ class Exported:
         parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.params))
         card = model_card(
             self.config, self.records, self.origin, step=int(self.about["step"]), parameters=parameters, scores=scores,
-            held_out=self.held_out, use=use,
+            held_out=self.held_out, use=use, goes_on="goes_on" in self.about,
         )  # fmt: skip
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
