@@ -22,6 +22,7 @@ from mvgen.inference.mastering import LOUDNESS
 from mvgen.inference.music import ENDINGS
 from mvgen.inference.options import (
     Prompt,
+    add_checkpoint,
     add_features,
     add_filming,
     add_mastering,
@@ -77,12 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for direction in (video, records):
         add_filming(direction)
     for direction in (music, video, records):
-        direction.add_argument(
-            "--checkpoint",
-            default=mvgen.PRETRAINED,
-            metavar="DIR",
-            help="a training folder, one of its steps, or an exported model (the model that comes with mvgen)",
-        )
+        add_checkpoint(direction)
         direction.add_argument(
             "--out", required=True, metavar="FILE", help="what to write (.mp4; music also .wav; records: a folder)"
         )

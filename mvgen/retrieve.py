@@ -16,7 +16,7 @@ from pathlib import Path
 import mvgen
 from mvgen.errors import in_range, run_command
 from mvgen.files import check_output
-from mvgen.inference.options import add_features
+from mvgen.inference.options import add_checkpoint, add_features
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,10 +24,7 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(
         prog="python -m mvgen.retrieve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument(
-        "--checkpoint", default=mvgen.PRETRAINED, metavar="DIR",
-        help="a training folder, one of its steps, or an exported model (the model that comes with mvgen)",
-    )  # fmt: skip
+    add_checkpoint(words)
     words.add_argument("--records", required=True, metavar="DIR", help="a folder of records to search, all its splits")
     query = words.add_mutually_exclusive_group(required=True)
     query.add_argument("--video", metavar="FILE", help="a performance whose music is sought; its sound is not heard")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
+import mvgen
 from mvgen.errors import UserError, in_range
 from mvgen.inference.mastering import Mastering
 from mvgen.inference.music_to_video import Filming
@@ -135,6 +136,14 @@ def add_mastering(parser: argparse.ArgumentParser, loudness: float | None) -> No
 def mastering_of(arguments: argparse.Namespace) -> Mastering:
     """Raises ``UserError`` for a setting that cannot be."""
     return Mastering(arguments.loudness, arguments.rate, getattr(arguments, "mix", 0.0))  # a film's sound is its own
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--checkpoint``; the model that comes with mvgen, unless told."""
+    parser.add_argument(
+        "--checkpoint", default=mvgen.PRETRAINED, metavar="DIR",
+        help="a training folder, one of its steps, or an exported model (the model that comes with mvgen)",
+    )  # fmt: skip
 
 
 def add_features(parser: argparse._ActionsContainer) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import mvgen
 from mvgen.errors import UserError, in_range, run_command, without_extra
 from mvgen.files import make_folder
+from mvgen.inference.options import add_checkpoint
 
 MOST_SECONDS, MOST_MEGABYTES = 60.0, 200
 """Of a file that is dropped, unless told."""
@@ -28,10 +29,7 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(
         prog="python -m mvgen.studio", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument(
-        "--checkpoint", default=mvgen.PRETRAINED, metavar="DIR",
-        help="a training folder, one of its steps, or an exported model (the model that comes with mvgen)",
-    )  # fmt: skip
+    add_checkpoint(words)
     words.add_argument("--records", default="", metavar="DIR", help="a folder of records to search, for retrieval")
     words.add_argument("--port", type=int, default=7860, help="of 127.0.0.1; 0: any that is free (%(default)s)")
     words.add_argument("--folder", metavar="DIR", help="keeps what is dropped and made (a temporary folder)")
