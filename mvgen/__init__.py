@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from mvgen.pretrained import RECITAL
+
 if TYPE_CHECKING:
     from mvgen.api import Pipeline
 
 __version__ = "0.1.0"
 
 
-PRETRAINED = os.path.join(os.path.dirname(__file__), "pretrained", "recital")
+PRETRAINED = RECITAL
 """Folder of the model that comes with mvgen: trained on Recital, both directions; its card is README.md there."""
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-import mvgen
 from mvgen.errors import UserError, in_range
 from mvgen.inference.mastering import Mastering
 from mvgen.inference.music_to_video import Filming
@@ -15,6 +14,7 @@ from mvgen.interop.text import embed, read_text
 from mvgen.models.flow_matching import SAMPLERS
 from mvgen.models.mvgen import MVGen
 from mvgen.models.token_decoder import Text
+from mvgen.pretrained import RECITAL
 
 MOST_TEMPERATURE = 100.0
 """Far above it every token is as likely as any other."""
@@ -141,7 +141,7 @@ def mastering_of(arguments: argparse.Namespace) -> Mastering:
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """Adds ``--checkpoint``; the model that comes with mvgen, unless told."""
     parser.add_argument(
-        "--checkpoint", default=mvgen.PRETRAINED, metavar="DIR",
+        "--checkpoint", default=RECITAL, metavar="DIR",
         help="a training folder, one of its steps, or an exported model (the model that comes with mvgen)",
     )  # fmt: skip
 
