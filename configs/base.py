@@ -22,6 +22,7 @@ BOUNDS = {
     "loss.token_head": AT_LEAST_0,
     "loss.video": AT_LEAST_0,
     "loss.movement": AT_LEAST_0,
+    "loss.notes": AT_LEAST_0,
     "loss.shifts": AT_LEAST_0,
     "loss.frame_level": AT_LEAST_0,
     "loss.max_shift_seconds": AT_LEAST_0,
@@ -107,6 +108,7 @@ def get_config() -> ConfigDict:
     config.model.denoiser_heads = 4
     config.model.denoiser_patch = 8  # side of a patch of pixels in the denoiser
     config.model.denoiser_frames = 8  # frames that are denoised together
+    config.model.notes_width = 0  # hidden channels of the note head, which reads notes from the picture; 0: none
 
     config.init_from = ""  # another run (its --workdir) to start from, or a MusicGen for the token decoder; "": none
     config.init = ConfigDict()
@@ -118,6 +120,7 @@ def get_config() -> ConfigDict:
     config.loss.token_head = 1.0  # the same, of the per-frame token head; times `music`
     config.loss.video = 1.0  # flow matching of the frames given image and audio tokens
     config.loss.movement = 1.0  # points of the image, planned movement, and the image carried by the true one
+    config.loss.notes = 0.0  # which notes start and sound in each frame, where the records know them
     config.loss.shifts = 1.0  # within `align`: weight of InfoNCE over time shifts inside a clip; 0: not learned
     config.loss.frame_level = 1.0  # within `align`: weight of frame-level InfoNCE inside a clip; 0: not learned
     config.loss.max_shift_seconds = 1.0  # time-shift negatives reach this far either way
@@ -149,7 +152,7 @@ def get_config() -> ConfigDict:
     config.train = ConfigDict()
     config.train.steps = 2250
     config.train.ema = 0.995  # decay of the averaged parameters used for evaluation and generation
-    config.train.frozen = ""  # parts that stay as they are, such as "encoder,decoder"; also movement, denoiser
+    config.train.frozen = ""  # parts that stay as they are, such as "encoder,decoder"; also movement, denoiser, notes
     config.train.log_every = 10  # steps between lines of progress and TensorBoard scalars
     config.train.eval_every = 1125  # steps between evaluations of the losses on eval_split; 0: never
     config.train.eval_batches = 12

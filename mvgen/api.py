@@ -3,6 +3,7 @@
     model = mvgen.load("runs/demo/train")
     music = model.video_to_music("performance.mp4", seed=1)
     music.save("with music.mp4")          # the performance's own picture, with the new sound
+    model.video_to_notes("performance.mp4").save("performance.mid")
     film = model.music_to_video("first frame.png", "song.wav")
     film.save("film.mp4")
     print(model.sync("performance.mp4"))
@@ -24,8 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mvgen import clock
-from mvgen.errors import UserError, seed_in_range
+from mvgen.errors import UserError, in_range, seed_in_range
 from mvgen.inference.film import Film, enlargement
+from mvgen.inference.following import STRENGTH, following
 from mvgen.inference.full_size import FullSize
 from mvgen.inference.inputs import read_any_sound, read_first_image, read_tokens, read_whole_first_image
 from mvgen.inference.loaded import Loaded
@@ -35,10 +37,11 @@ from mvgen.inference.music_to_video import Filming, film_pieces
 from mvgen.inference.options import Prompt
 from mvgen.inference.progress import Progress
 from mvgen.inference.retrieval import Answer, Found, retrieve
-from mvgen.inference.sampling import Sampling
+from mvgen.inference.sampling import Following, Sampling
 from mvgen.inference.streaming import MusicStream, check_sound
 from mvgen.inference.synchronisation import LOOKED_AT_SECONDS, REACH_SECONDS, Offset, Synchroniser
 from mvgen.inference.video_to_music import generate_music, stream_music
+from mvgen.inference.video_to_notes import SOUNDING, STARTING, Note, Notes, check_note_head, notes_of, read_rolls
 from mvgen.media.midi import is_midi
 from mvgen.media.sound import cut
 from mvgen.models.token_decoder import Text
@@ -51,6 +54,8 @@ __all__ = [
     "Mastering",
     "Music",
     "MusicStream",
+    "Note",
+    "Notes",
     "Offset",
     "Pipeline",
     "Progress",
@@ -92,6 +97,9 @@ class Pipeline:
         seed: int = 0,
         *,
         beginning: File | None = None,
+        notes: File | None = None,
+        follow_notes: float = STRENGTH,
+        soundfont: str = "",
         sampling: Sampling = SAMPLING,
         progress: Progress = True,
     ) -> Music:
@@ -103,6 +111,9 @@ class Pipeline:
             seconds: of the video, from its start; by default, and at most, all of it.
             seed: another one gives another take, where ``sampling`` draws at all (temperature above 0).
             beginning: a sound, or a video with sound: the music's beginning, to go on from.
+            notes: a MIDI file that the music follows where the picture leaves it open.
+            follow_notes: how closely; 0: not at all.
+            soundfont: plays it (.sf2, .sf3); empty: the one that pretty_midi carries.
             sampling: how tokens are drawn.
             progress: whether a bar is shown over windows, or a function that is told how many of how many are done;
                 what that raises ends the work.
@@ -111,8 +122,9 @@ class Pipeline:
             UserError: a file cannot be read, or a setting cannot be.
         """
         (music,) = self.video_to_music_batch(
-            [video], prompt, seconds, [seed], beginning=beginning, sampling=sampling, progress=progress
-        )
+            [video], prompt, seconds, [seed], beginning=beginning, notes=notes, follow_notes=follow_notes,
+            soundfont=soundfont, sampling=sampling, progress=progress,
+        )  # fmt: skip
         return music
 
     def video_to_music_batch(
@@ -123,6 +135,9 @@ class Pipeline:
         seeds: Sequence[int] | None = None,
         *,
         beginning: File | None = None,
+        notes: File | None = None,
+        follow_notes: float = STRENGTH,
+        soundfont: str = "",
         sampling: Sampling = SAMPLING,
         progress: Progress = True,
         together: int = 8,
@@ -131,8 +146,8 @@ class Pipeline:
 
         Args:
             videos: the performances.
-            prompt, seconds, beginning, sampling, progress: see :meth:`video_to_music`; progress is told for each group
-                that is played together.
+            prompt, seconds, beginning, notes, follow_notes, soundfont, sampling, progress: see :meth:`video_to_music`;
+                progress is told for each group that is played together.
             seeds: one for each; by default 0 for all. A video's draws do not hang on its neighbours.
             together: at most so many at a time.
 
@@ -150,6 +165,7 @@ class Pipeline:
             seed_in_range("seed", seed)
         text = self._prompt(prompt).embedded(self.loaded.model) if prompt is not None else None
         begun = self._beginning(beginning)
+        asked = self._following(notes, follow_notes, soundfont)
         found: dict[int, Music] = {}
         waiting: dict[int, dict[int, dict[str, np.ndarray]]] = {}  # by length, then by number: what is not yet played
 
@@ -160,6 +176,7 @@ class Pipeline:
                 self.loaded.model, seen, jnp.concatenate([_key(seeds[number]) for number in chosen]), sampling,
                 self.loaded.window, progress=progress, text=None if text is None else _repeated(text, len(chosen)),
                 prompt=None if begun is None else np.repeat(begun, len(chosen), 0),
+                following=asked and asked._replace(tokens=jnp.repeat(asked.tokens, len(chosen), 0)),
             )  # fmt: skip
             sounds = check_sound(np.asarray(self.loaded.codec.decode(jnp.asarray(tokens))))
             rate = self.loaded.codec.sampling_rate
@@ -184,12 +201,16 @@ class Pipeline:
         seed: int = 0,
         *,
         beginning: File | None = None,
+        notes: File | None = None,
+        follow_notes: float = STRENGTH,
+        soundfont: str = "",
         sampling: Sampling = SAMPLING,
     ) -> MusicStream:
         """The same music while it is made: go through it, and its sound comes in pieces.
 
         Args:
-            video, prompt, seconds, seed, beginning, sampling: see :meth:`video_to_music`.
+            video, prompt, seconds, seed, beginning, notes, follow_notes, soundfont, sampling: see
+                :meth:`video_to_music`.
 
         Raises:
             UserError: as there.
@@ -197,12 +218,35 @@ class Pipeline:
         seed_in_range("seed", seed)
         text = self._prompt(prompt).embedded(self.loaded.model) if prompt is not None else None
         begun = self._beginning(beginning)
+        asked = self._following(notes, follow_notes, soundfont)
         film = self._film(os.fspath(video), seconds, beginning, begun)
         seen = {name: values[None] for name, values in film.items()}
         pieces = stream_music(
-            self.loaded.model, seen, _key(seed), sampling, self.loaded.window, text=text, prompt=begun
+            self.loaded.model, seen, _key(seed), sampling, self.loaded.window, text=text, prompt=begun, following=asked
         )
         return MusicStream(pieces, self.loaded.codec, len(film["frames"]))
+
+    def video_to_notes(
+        self, video: File, seconds: float | None = None, *, starting: float = STARTING, sounding: float = SOUNDING
+    ) -> Notes:
+        """Which notes are played in a video. Its own sound is not heard.
+
+        Args:
+            video: the performance, up to an hour.
+            seconds: of the video, from its start; by default, and at most, all of it.
+            starting, sounding: how sure the model must be that a note starts, and that it sounds on, 0 to 1; lower
+                ones give more and longer notes.
+
+        Raises:
+            UserError: the model reads no notes, the file cannot be read, or a setting cannot be.
+        """
+        in_range("starting", starting, 0, 1)
+        in_range("sounding", sounding, 0, 1)
+        check_note_head(self.loaded.model)
+        name = os.fspath(video)
+        film = self._film(name, seconds, None, None)
+        rolls = read_rolls(self.loaded.model, film, self.loaded.window)
+        return Notes(name, notes_of(rolls, starting, sounding), len(film["frames"]) / clock.FRAME_RATE)
 
     def music_to_video(
         self,
@@ -318,6 +362,9 @@ class Pipeline:
 
     def _beginning(self, beginning: File | None) -> np.ndarray | None:
         return None if beginning is None else read_tokens(os.fspath(beginning), self.loaded.codec)
+
+    def _following(self, notes: File | None, strength: float, soundfont: str) -> Following | None:
+        return None if notes is None else following(os.fspath(notes), self.loaded.codec, soundfont, strength)
 
     def _film(
         self, video: str, seconds: float | None, beginning: File | None, begun: np.ndarray | None

@@ -1,10 +1,11 @@
 """Command line of generation, both ways, for files or for all records of a split.
 
-    python -m mvgen.generate music [--checkpoint DIR] --video FILE --out FILE.mp4|.wav [--mix M] [--compare FILE.mp4]
+    python -m mvgen.generate music [--checkpoint DIR] --video FILE --out FILE.mp4|.wav|.mid [--notes FILE.mid] [--mix M]
     python -m mvgen.generate video [--checkpoint DIR] --image FILE --audio FILE|FILE.mid --out FILE.mp4
     python -m mvgen.generate records [--checkpoint DIR] --records DIR --out DIR
 
-Music is written onto its own video, whose picture is copied as it is. The same seed gives the same file.
+Music is written onto its own video, whose picture is copied as it is; ``--out FILE.mid`` writes the notes that are seen
+in it instead. The same seed gives the same file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mvgen.errors import UserError, run_command, seed_in_range
 from mvgen.evaluation.performances import perform_split
 from mvgen.files import check_output, make_folder
 from mvgen.inference.film import check_original
+from mvgen.inference.following import STRENGTH
 from mvgen.inference.mastering import LOUDNESS
 from mvgen.inference.music import ENDINGS
 from mvgen.inference.options import (
@@ -32,6 +34,7 @@ from mvgen.inference.options import (
     mastering_of,
     sampling_of,
 )
+from mvgen.media.midi import SUFFIXES, is_midi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     music.add_argument("--video", required=True, metavar="FILE", help="the performance; its own sound is not heard")
     music.add_argument(
         "--prompt-audio", metavar="FILE", help="the music's true beginning, to go on from: a sound file, or a video"
+    )
+    music.add_argument(
+        "--notes", metavar="FILE.mid", help="notes that the music follows where the picture leaves it open"
+    )
+    music.add_argument(
+        "--follow-notes", type=float, default=STRENGTH, metavar="N", help="how closely, 0: not at all (%(default)s)"
     )
     music.add_argument(
         "--stream", action="store_true", help="write the sound as it is made, into a .wav or, with --out -, to stdout"
@@ -58,9 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     video.add_argument(
         "--audio", required=True, metavar="FILE", help="the music: a sound file, a video with sound, or MIDI"
     )
-    video.add_argument("--soundfont", default="", metavar="FILE", help="plays a MIDI file (.sf2, .sf3; TimGM6mb)")
     add_mastering(video, None)
     for direction in (music, video):
+        direction.add_argument(
+            "--soundfont", default="", metavar="FILE", help="plays a MIDI file (.sf2, .sf3; TimGM6mb)"
+        )
         direction.add_argument(
             "--compare", metavar="FILE.mp4", help="also write original and result side by side, with waves and onsets"
         )
@@ -80,7 +91,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for direction in (music, video, records):
         add_checkpoint(direction)
         direction.add_argument(
-            "--out", required=True, metavar="FILE", help="what to write (.mp4; music also .wav; records: a folder)"
+            "--out",
+            required=True,
+            metavar="FILE",
+            help="what to write (.mp4; music also .wav, or .mid for the notes; records: a folder)",
         )
         direction.add_argument("--seed", type=int, default=0, help="the same seed gives the same file (%(default)s)")
 
@@ -107,7 +121,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _music(given: argparse.Namespace) -> None:
-    sampling, inputs = sampling_of(given), [given.video, given.prompt_audio or ""]
+    sampling, inputs = sampling_of(given), [given.video, given.prompt_audio or "", given.notes or ""]
+    if is_midi(given.out):
+        _notes(given, inputs)
+        return
     if not (given.stream and given.out == "-"):
         check_output("--out", given.out, (".wav",) if given.stream else ENDINGS, inputs)
     _check_compare(given, inputs)
@@ -116,18 +133,30 @@ def _music(given: argparse.Namespace) -> None:
     mastering = mastering_of(given)
     model = mvgen.load(given.checkpoint, semantic=given.semantic, landmarks=given.landmarks)
     prompt = Prompt(given.text, given.text_encoder, given.text_file)
+    told = {
+        "beginning": given.prompt_audio, "notes": given.notes, "follow_notes": given.follow_notes,
+        "soundfont": given.soundfont,
+    }  # fmt: skip
     if given.stream:
-        model.stream_music(
-            given.video, prompt, given.seconds, given.seed, beginning=given.prompt_audio, sampling=sampling
-        ).save(given.out)
+        model.stream_music(given.video, prompt, given.seconds, given.seed, sampling=sampling, **told).save(given.out)
         return
     mastering.check(given.video)
-    music = model.video_to_music(
-        given.video, prompt, given.seconds, given.seed, beginning=given.prompt_audio, sampling=sampling
-    )
+    music = model.video_to_music(given.video, prompt, given.seconds, given.seed, sampling=sampling, **told)
     music.save(given.out, **asdict(mastering))
     if given.compare:
         music.compare(given.compare)
+
+
+def _notes(given: argparse.Namespace, inputs: list[str]) -> None:
+    check_output("--out", given.out, SUFFIXES, inputs)
+    options = ("stream", "compare", "mix", "prompt_audio", "notes", "text", "text_file")
+    for option in options:
+        if getattr(given, option):
+            raise UserError(
+                f"--{option.replace('_', '-')} does not go with --out {given.out}: a MIDI file has no sound"
+            )
+    model = mvgen.load(given.checkpoint, semantic=given.semantic, landmarks=given.landmarks)
+    model.video_to_notes(given.video, given.seconds).save(given.out)
 
 
 def _check_compare(given: argparse.Namespace, inputs: list[str]) -> None:

@@ -18,14 +18,15 @@ from absl import flags
 
 from mvgen import clock
 from mvgen.data.camera import Reach, film_flow, film_frames, film_landmarks
+from mvgen.data.note_rolls import note_rolls
 from mvgen.data.records import Record, RecordSource, RecordSpec
 from mvgen.errors import UserError
 
 Batch = dict[str, np.ndarray]
 """Feature name to array with a leading batch axis: ``tokens`` int32 ``[batch, 2 time, codebooks]``, ``frames`` uint8
 ``[batch, time, height, width, 3]`` (or ``latents`` float16), and where
-used ``flow`` float16 ``[batch, time, h, w, 2]`` and ``semantic`` float16
-``[batch, time, dim]``."""
+used ``flow`` float16 ``[batch, time, h, w, 2]``, ``semantic`` float16
+``[batch, time, dim]``, and ``notes``, float16, the rolls of :mod:`mvgen.data.note_rolls`."""
 
 Batches: TypeAlias = grain.DatasetIterator
 """An iterator of batches, with ``close``."""
@@ -118,11 +119,14 @@ class Windows:
         for number, (record, start, *camera) in enumerate(rows):
             whole = self.source.view(int(record))
             start = int(start)
+            labels = whole.pop("labels", "")
             for name, array in whole.items():
                 scale = clock.tokens_of(1) if name == "tokens" else 1
                 window = array[scale * start : scale * (start + self.frames)]
+                if name == "notes":
+                    window = note_rolls(array, labels, start, self.frames)
                 if not number:
-                    kept = np.int32 if name == "tokens" else array.dtype
+                    kept = np.int32 if name == "tokens" else window.dtype
                     batch[name] = np.empty((len(rows), *window.shape), kept)
                 if camera and name == "frames":
                     window = film_frames(window, (*camera,))

@@ -25,18 +25,20 @@ from mvgen.evaluation.metrics.beats import loris_set
 from mvgen.evaluation.metrics.clips import Clip, Heard, Seen
 from mvgen.evaluation.metrics.motion import mean_flow
 from mvgen.evaluation.metrics.readers import load_readers, score_readers
-from mvgen.evaluation.metrics.scores import score_picture, score_sound, score_sync
+from mvgen.evaluation.metrics.scores import score_notes, score_picture, score_sound, score_sync
 from mvgen.evaluation.metrics.table import ScoreTable
 from mvgen.evaluation.metrics.weighted import judges, score_weighted
 from mvgen.files import plain_name
 from mvgen.media import MediaInfo, check_span, probe, read_picture, read_sound
+from mvgen.media.midi import midi_notes
 from mvgen.media.onsets import SAMPLE_RATE
 from mvgen.media.picture import shown_pictures
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 MANIFEST = "manifest.jsonl"
-PARTS = ("sound", "picture", "sync")
-"""What is scored: the sounds against each other, the pictures, and each one's sound against its picture."""
+PARTS = ("sound", "picture", "sync", "notes")
+"""What is scored: the sounds against each other, the pictures, each one's sound against its picture, and where a .mid
+of its name lies beside a generated video, that against the known notes."""
 MOST_SECONDS = 1800.0
 """Longer files are refused rather than read into memory: half an hour of picture takes up to 9 GB."""
 LARGEST_SIDE = 256
@@ -174,7 +176,21 @@ def score(
     if "sync" in parts and len(heard) == len(seen) == len(pairs):
         originals = [a for a, _ in seen], [a for a, _ in heard]
         table = table.merge(score_sync(clips, [b for _, b in seen], [b for _, b in heard], seed, originals))
+    written = [notes_beside(product.path) for _, product in pairs] if "notes" in parts else []
+    if any(notes is not None for notes in written):
+        lengths = [min(_seconds(original), _seconds(product)) for original, product in pairs]
+        table = table.merge(score_notes(clips, written, lengths, seed))
     return table
+
+
+def notes_beside(video: Path) -> np.ndarray | None:
+    """What a MIDI file beside a video, of its name, holds (:func:`mvgen.media.midi.midi_notes`); ``None`` without one.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = video.with_suffix(".mid")
+    return midi_notes(path) if path.is_file() else None
 
 
 def loris(table: ScoreTable) -> dict[str, dict[str, float]]:

@@ -2,12 +2,14 @@
 
 OUT/codec/CLIP.mp4    the record's picture, and its own tokens decoded: the best that any generated token can sound
 OUT/music/CLIP.mp4    the record's picture, and the music generated from it
+OUT/music/CLIP.mid    the notes that are seen in it, where the model has a note head and pretty_midi is installed
 OUT/video/CLIP.mp4    the picture generated from the record's first frame and tokens, with the original sound
 OUT/attention.npz     what attention looked at in the first window of the first clip of each instrument
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from collections.abc import Iterator
@@ -28,8 +30,10 @@ from mvgen.errors import UserError
 from mvgen.inference.music_to_video import Filming, audio_latents, generate_video
 from mvgen.inference.sampling import Sampling
 from mvgen.inference.video_to_music import generate_music, video_latents
+from mvgen.inference.video_to_notes import notes_of, read_rolls
 from mvgen.interop.image_autoencoder import ImageAutoencoder
 from mvgen.media import read_sound, write_video
+from mvgen.media.midi import write_midi
 from mvgen.models.attention_maps import compute_maps
 from mvgen.models.codec import Codec
 from mvgen.models.mvgen import MVGen
@@ -109,6 +113,7 @@ def perform(
     spent = dict.fromkeys(("latents", "music", "video"), 0.0)
     latents: list[tuple[np.ndarray, np.ndarray]] = []
     names: list[str] = []
+    noted = model.notes is not None and importlib.util.find_spec("pretty_midi") is not None
     looked: dict[str, dict[str, np.ndarray]] = {}  # by instrument
     count = min(limit or len(source), len(source))
     # Writing goes on beside the next clips' generation, and filming beside playing: much of either is one program being
@@ -146,6 +151,9 @@ def perform(
                     seen["tokens"] = tokens[at : at + 1, : clock.tokens_of(window)]
                     maps = compute_maps(model, seen)
                     looked[record["labels"]] = {f"{record['clip_id']}/{part}": maps[part] for part in maps}
+                if noted:
+                    rolls = read_rolls(model, {part: values[at] for part, values in video.items()}, window)
+                    write_midi(out / "music" / f"{record['clip_id']}.mid", notes_of(rolls))
                 frames, played, decoded = pictures[at], sounds[at], sounds[len(records) + at]
                 sound, rate = _original_sound(originals, name, record, decoded, codec)
                 written += [

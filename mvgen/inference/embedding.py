@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -42,30 +43,20 @@ class Space:
         """
         starts = window_starts(len(video["frames"]), self.window)
         pieces = {name: np.stack([values[at : at + self.window] for at in starts]) for name, values in video.items()}
-        return self._stitched(_see, pieces, starts, len(video["frames"]))
+        return stitched(partial(_see, self._graph, self._state), pieces, starts, self.window, len(video["frames"]))
 
     def of_tokens(self, tokens: np.ndarray) -> Float[np.ndarray, "frames latent"]:
         """``[tokens, codebooks]``, two a frame. Raises ``ValueError`` where it is shorter than a window."""
         frames = clock.frames_of(len(tokens))
         starts = window_starts(frames, self.window)
         spans = [slice(clock.tokens_of(at), clock.tokens_of(at + self.window)) for at in starts]
-        return self._stitched(_hear, {"tokens": np.stack([tokens[span] for span in spans])}, starts, frames)
+        pieces = {"tokens": np.stack([tokens[span] for span in spans])}
+        return stitched(partial(_hear, self._graph, self._state), pieces, starts, self.window, frames)
 
     def belongs(self, similarity: float) -> float:
         """Probability that a film and a music belong together, by their mean dot product where they fit best."""
         logit = float(nnx.merge(self._graph, self._state).encoder.belonging(jnp.asarray(similarity)))
         return 1.0 / (1.0 + math.exp(-logit))
-
-    def _stitched(self, program: object, pieces: dict[str, np.ndarray], starts: np.ndarray, frames: int) -> np.ndarray:
-        found = []
-        for first in range(0, len(starts), TOGETHER):
-            # Past the end the last window again, so that one compiled program serves any length.
-            index = np.minimum(first + np.arange(TOGETHER), len(starts) - 1)
-            batch = {name: jnp.asarray(values[index]) for name, values in pieces.items()}
-            found.append(np.asarray(program(self._graph, self._state, batch)))  # type: ignore[operator]
-        windows = np.concatenate(found)
-        number, place = owners(starts, self.window, frames)
-        return windows[number, place]
 
 
 @partial(jax.jit, static_argnames="graph")
@@ -78,6 +69,31 @@ def _see(graph: nnx.GraphDef, state: nnx.State, batch: dict[str, Array]) -> Floa
 def _hear(graph: nnx.GraphDef, state: nnx.State, batch: dict[str, Array]) -> Float[Array, "batch frames latent"]:
     model: MVGen = nnx.merge(graph, state)
     return model.encoder.coordinates(model.audio_latents(batch["tokens"]), "audio")
+
+
+def stitched(
+    program: Callable[[dict[str, Array]], Array],
+    pieces: dict[str, np.ndarray],
+    starts: np.ndarray,
+    window: int,
+    frames: int,
+) -> Float[np.ndarray, "frames ..."]:
+    """What a program makes of windows, each frame from the window in whose middle it lies most.
+
+    Args:
+        program: of :data:`TOGETHER` windows of each piece, ``[windows, frames, ...]``, to something a frame of each.
+        pieces: the windows, ``[n, ...]`` by name.
+        starts: where they begin, int ``[n]`` (:func:`window_starts`).
+        window: frames of each.
+        frames: of all.
+    """
+    found = []
+    for first in range(0, len(starts), TOGETHER):
+        # Past the end the last window again, so that one compiled program serves any length.
+        index = np.minimum(first + np.arange(TOGETHER), len(starts) - 1)
+        found.append(np.asarray(program({name: jnp.asarray(values[index]) for name, values in pieces.items()})))
+    number, place = owners(starts, window, frames)
+    return np.concatenate(found)[number, place]
 
 
 def check_length(path: str, frames: int, window: int) -> None:

@@ -53,6 +53,23 @@ def draw(
     return jax.vmap(jax.random.categorical)(keys, logits)
 
 
+class Following(NamedTuple):
+    """Tokens that are to be followed where the model leaves it open, and what each of them speaks for.
+
+    ``tokens``: of the same window, -1 where nothing is to be followed; ``scores``: by codebook and token, what is added
+    to the logits of all entries (a product of experts, Hinton 2002).
+    """
+
+    tokens: Int[Array, "batch tokens codebooks"]
+    scores: Float[Array, "codebooks size size"]
+
+    def at(self, time: Int[Array, " codebooks"]) -> Float[Array, "batch codebooks size"]:
+        """What is added where each codebook stands at a time of its own."""
+        codebook = jnp.arange(len(time))
+        tokens = self.tokens[:, jnp.clip(time, 0, self.tokens.shape[1] - 1), codebook]
+        return jnp.where(tokens[..., None] >= 0, self.scores[codebook, jnp.maximum(tokens, 0)], 0.0)
+
+
 class Progress(NamedTuple):
     """Where the sampling of a window stands: the newest column of the delayed grid, and the cache of those before."""
 
@@ -103,10 +120,11 @@ def _advance(
     lengths: tuple[Array | int, Array],
     sampling: Sampling,
     given: tuple[bool, bool],
+    following: Following | None,
 ) -> tuple[Progress, Int[Array, "batch count codebooks"]]:
     """Draws the columns that steps ``first .. first + count - 1`` predict. ``forced`` is the delayed grid of the known
     tokens; ``lengths`` how many tokens there are to be, and how many are known; ``given`` whether there are video and
-    text."""
+    text; ``following`` what is to be followed."""
     codebooks = decoder.config.codebooks
     tokens, known_tokens = lengths
     copies = _copies(sampling, *given)
@@ -116,8 +134,8 @@ def _advance(
         logits, cache = decoder.step(column, step, progress.cache, condition)
         logits = _guided(logits, sampling, *given)
         step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
-        drawn = draw(logits, step_keys, sampling)
         time = step - jnp.arange(codebooks)
+        drawn = draw(logits if following is None else logits + following.at(time), step_keys, sampling)
         drawn = jnp.where(time < known_tokens, forced[:, step + 1], drawn)
         column = jnp.where(delay.written(step, tokens, codebooks), drawn, decoder.pad)
         return Progress(column, cache), column
@@ -169,6 +187,7 @@ def _decode(
     known: Array,
     known_tokens: Array,
     sampling: Sampling,
+    following: Following | None,
 ) -> Array:
     decoder = nnx.merge(graph, state)
     batch, tokens, codebooks = known.shape
@@ -177,7 +196,7 @@ def _decode(
     given = (latents is not None, text is not None)
     forced = delay.delay(known, decoder.pad)
     lengths = (tokens, known_tokens)
-    _, columns = _advance(decoder, condition, progress, 0, steps, keys, forced, lengths, sampling, given)
+    _, columns = _advance(decoder, condition, progress, 0, steps, keys, forced, lengths, sampling, given, following)
     return delay.undelay(jnp.concatenate([progress.column[:, None], columns], axis=1))
 
 
@@ -204,6 +223,7 @@ def decode(
     *,
     text: Text | None = None,
     tokens: int | None = None,
+    following: Following | None = None,
 ) -> Int[Array, "batch tokens codebooks"]:
     """Draws the tokens of one window.
 
@@ -216,13 +236,14 @@ def decode(
         known_tokens: how many.
         text: embedded words, where there are any.
         tokens: how many tokens; by default as many as ``known`` has, or two a frame.
+        following: tokens to follow where the model leaves it open.
 
     Raises:
         ValueError: nothing says how many tokens.
     """
     graph, state = nnx.split(ready(decoder))
     known = _known(decoder, latents, keys, known, tokens)
-    return _decode(graph, state, latents, text, keys, known, jnp.asarray(known_tokens), sampling)
+    return _decode(graph, state, latents, text, keys, known, jnp.asarray(known_tokens), sampling, following)
 
 
 @partial(jax.jit, static_argnames=("graph", "sampling", "batch", "steps"))
@@ -251,9 +272,10 @@ def _go_on(
     lengths: tuple[Array | int, Array],
     sampling: Sampling,
     given: tuple[bool, bool],
+    following: Following | None,
 ) -> tuple[Progress, Array]:
     decoder = nnx.merge(graph, state)
-    return _advance(decoder, condition, progress, first, count, keys, forced, lengths, sampling, given)
+    return _advance(decoder, condition, progress, first, count, keys, forced, lengths, sampling, given, following)
 
 
 def stream(
@@ -267,6 +289,7 @@ def stream(
     text: Text | None = None,
     tokens: int | None = None,
     chunk: int = 25,
+    following: Following | None = None,
 ) -> Iterator[Int[np.ndarray, "batch some codebooks"]]:
     """Draws the same tokens as :func:`decode`, and gives them ``chunk`` at a time, as soon as all codebooks are there.
 
@@ -290,7 +313,8 @@ def stream(
     for piece in range(pieces):
         count = chunk + (codebooks - 1 if piece == 0 else 0)
         progress, columns = _go_on(
-            graph, state, condition, progress, jnp.asarray(first), count, keys, forced, lengths, sampling, given
+            graph, state, condition, progress, jnp.asarray(first), count, keys, forced, lengths, sampling, given,
+            following,
         )  # fmt: skip
         first += count
         grid.append(np.asarray(columns))

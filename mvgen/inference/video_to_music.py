@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from mvgen import clock
 from mvgen.inference.progress import Progress, told
-from mvgen.inference.sampling import Sampling, decode, ready, stream
+from mvgen.inference.sampling import Following, Sampling, decode, ready, stream
 from mvgen.models.mvgen import MVGen
 from mvgen.models.token_decoder import Text
 
@@ -60,6 +60,7 @@ def generate_music(
     *,
     text: Text | None = None,
     prompt: Int[np.ndarray, "batch known codebooks"] | None = None,
+    following: Following | None = None,
     progress: Progress = False,
 ) -> Int[np.ndarray, "batch tokens codebooks"]:
     """Plays the music of silent videos.
@@ -73,6 +74,7 @@ def generate_music(
         window: frames the model was trained on at a time.
         text: embedded prompts, one a video, for a model that reads text; heard in every window.
         prompt: tokens that the music begins with, and goes on from; at most two a frame.
+        following: tokens from the beginning on that are followed where the picture leaves it open.
         progress: tells of windows.
 
     Returns:
@@ -81,11 +83,11 @@ def generate_music(
     Raises:
         ValueError: the prompt is longer than the music.
     """
-    score, decoder = _Score(video, window, prompt, model.config.codebooks), ready(model.decoder)
+    score, decoder = _Score(video, window, prompt, model.config.codebooks, following), ready(model.decoder)
     for part, span, kept, number in score.windows(progress):
         score.tokens[:, span] = decode(
             decoder, video_latents(model, part), window_keys(keys, number), sampling,
-            jnp.asarray(score.tokens[:, span]), kept, text=text,
+            jnp.asarray(score.tokens[:, span]), kept, text=text, following=score.followed(span),
         )  # fmt: skip
     return score.tokens[:, : score.length]
 
@@ -99,22 +101,26 @@ def stream_music(
     *,
     text: Text | None = None,
     prompt: Int[np.ndarray, "batch known codebooks"] | None = None,
+    following: Following | None = None,
     chunk: int = clock.TOKEN_RATE // 2,
 ) -> Iterator[Int[np.ndarray, "batch some codebooks"]]:
     """Plays the same music as :func:`generate_music`, and gives its tokens as they come.
 
     Args:
-        model, video, keys, sampling, window, text, prompt: see :func:`generate_music`.
+        model, video, keys, sampling, window, text, prompt, following: see :func:`generate_music`.
         chunk: tokens that are drawn before they are given.
     """
-    score, decoder = _Score(video, window, prompt, model.config.codebooks), ready(model.decoder)
+    score, decoder = _Score(video, window, prompt, model.config.codebooks, following), ready(model.decoder)
     given = score.given
     if given:
         yield score.tokens[:, :given]
     for part, span, kept, number in score.windows():
         at = span.start
         latents, known = video_latents(model, part), jnp.asarray(score.tokens[:, span])
-        pieces = stream(decoder, latents, window_keys(keys, number), sampling, known, kept, text=text, chunk=chunk)
+        pieces = stream(
+            decoder, latents, window_keys(keys, number), sampling, known, kept, text=text, chunk=chunk,
+            following=score.followed(span),
+        )  # fmt: skip
         for piece in pieces:
             score.tokens[:, at : at + piece.shape[1]] = piece
             at += piece.shape[1]
@@ -128,8 +134,15 @@ def stream_music(
 class _Score:
     """The tokens of a piece of music while its windows are filled, in their order."""
 
-    def __init__(self, video: dict[str, np.ndarray], window: int, prompt: np.ndarray | None, codebooks: int):
-        self.video, self.window = video, window
+    def __init__(
+        self,
+        video: dict[str, np.ndarray],
+        window: int,
+        prompt: np.ndarray | None,
+        codebooks: int,
+        following: Following | None,
+    ):
+        self.video, self.window, self.following = video, window, following
         self.frames = video["frames"].shape[1]
         self.length = clock.tokens_of(self.frames)
         total = clock.tokens_of(max(self.frames, window))
@@ -150,6 +163,15 @@ class _Score:
                 continue
             part = {name: jnp.asarray(_stretch(values, start, self.window)) for name, values in self.video.items()}
             yield part, span, kept, number
+
+    def followed(self, span: slice) -> Following | None:
+        """What is to be followed in a window."""
+        if self.following is None:
+            return None
+        tokens = np.full_like(self.tokens[:, span], -1)
+        told = np.asarray(self.following.tokens)[:, span]
+        tokens[:, : told.shape[1]] = told
+        return self.following._replace(tokens=jnp.asarray(tokens))
 
 
 def window_keys(keys: Array, number: Array | int) -> Array:

@@ -1,15 +1,17 @@
-"""MIDI files as sound: what a score would sound like, so that it can be filmed."""
+"""MIDI files: as sound, so that a score can be filmed or followed; and notes written as one."""
 
 from __future__ import annotations
 
 import os
 from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mvgen.errors import UserError
+from mvgen.errors import UserError, in_range
+from mvgen.files import whole_file
 from mvgen.media.synthesizer import Event, synthesizer
 
 SUFFIXES = (".mid", ".midi")
@@ -23,6 +25,10 @@ VOLUME, PAN, EXPRESSION, PEDAL = 7, 10, 11, 64
 HEARD = (VOLUME, PAN, EXPRESSION)
 """Controllers that are followed as they are. A pedal (64 and more is down) holds notes until it goes up."""
 BEND_CENTRE = 8192
+VELOCITY = 90
+"""Of notes that are written: how loud a note was is not read from the picture."""
+RESOLUTION = 480
+"""Ticks of a beat in what is written; at 120 beats a minute one is a millisecond."""
 
 
 def is_midi(path: str | os.PathLike[str]) -> bool:
@@ -47,21 +53,7 @@ def midi_sound(
     Raises:
         UserError: there is no such file, it is not MIDI, holds no note, is too long, or cannot be played here.
     """
-    try:
-        import pretty_midi
-    except ModuleNotFoundError:
-        raise UserError("MIDI files are read by pretty_midi; pip install -e .[prep]") from None
-    name = os.fspath(path)
-    try:
-        if os.path.getsize(name) > MOST_BYTES:
-            raise UserError(f"{name}: a MIDI file of more than {MOST_BYTES / 1e6:g} MB is not read")
-        midi = pretty_midi.PrettyMIDI(name)
-    except FileNotFoundError:
-        raise UserError(f"there is no file {name}") from None
-    except OSError as error:
-        raise UserError(f"{name} cannot be read as MIDI: {error.strerror or error}") from None
-    except (ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError) as error:
-        raise UserError(f"{name} cannot be read as MIDI: {error}") from None
+    name, midi = os.fspath(path), _read(path)
     notes = [note for part in midi.instruments for note in part.notes]
     if not notes:
         raise UserError(f"{name}: a MIDI file without a note")
@@ -79,6 +71,36 @@ def midi_sound(
     loud = mono[np.abs(mono) > 1e-3]
     factor = LEVEL / max(float(np.sqrt(np.mean(loud**2))), 1e-6) if len(loud) else 1.0
     return mono * np.float32(min(factor, CEILING / max(float(np.abs(mono).max()), 1e-9)))
+
+
+def midi_notes(path: str | os.PathLike[str]) -> np.ndarray:
+    """The notes of a MIDI file by onset, float ``[N, 4]``: onset s, offset s, MIDI number, and 1 for a drum's, else 0.
+
+    Raises:
+        UserError: there is no such file, or it is not MIDI.
+    """
+    parts = _read(path).instruments
+    found = [(note.start, note.end, note.pitch, float(part.is_drum)) for part in parts for note in part.notes]
+    return np.array(sorted(found), float).reshape(-1, 4)
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
+    """A MIDI file, as pretty_midi has it. Raises ``UserError`` where it cannot be read."""
+    try:
+        import pretty_midi
+    except ModuleNotFoundError:
+        raise UserError("MIDI files are read by pretty_midi; pip install -e .[prep]") from None
+    name = os.fspath(path)
+    try:
+        if os.path.getsize(name) > MOST_BYTES:
+            raise UserError(f"{name}: a MIDI file of more than {MOST_BYTES / 1e6:g} MB is not read")
+        return pretty_midi.PrettyMIDI(name)
+    except FileNotFoundError:
+        raise UserError(f"there is no file {name}") from None
+    except OSError as error:
+        raise UserError(f"{name} cannot be read as MIDI: {error.strerror or error}") from None
+    except (ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError) as error:
+        raise UserError(f"{name} cannot be read as MIDI: {error}") from None
 
 
 def _events(part: Any, sample_rate: int) -> list[Event]:
@@ -113,3 +135,34 @@ def _let_go(note: Any, pedal: list[tuple[float, bool]], starts: list[float]) -> 
     up = next((time for time, down in pedal[moved:] if not down), end + RELEASE)
     again = min((start for start in starts if start > note.start), default=up)
     return max(end, min(up, again))
+
+
+def write_midi(path: str | os.PathLike[str], notes: Sequence[tuple[float, float, int, bool]], program: int = 0) -> None:
+    """Writes notes as a standard MIDI file: pitches on one track with one General MIDI program, drums on another.
+
+    Args:
+        path: of the file, which is there when all of it is.
+        notes: of each onset s, offset s, MIDI number, and whether it is a drum's.
+        program: 0 to 127.
+
+    Raises:
+        UserError: the program is none, pretty_midi is missing, or the file cannot be written.
+    """
+    try:
+        import pretty_midi
+    except ModuleNotFoundError:
+        raise UserError("MIDI files are written by pretty_midi; pip install -e .[prep]") from None
+    in_range("program", program, 0, 127)
+    midi = pretty_midi.PrettyMIDI(resolution=RESOLUTION)
+    for drums in (False, True):
+        part = pretty_midi.Instrument(0 if drums else program, is_drum=drums)
+        part.notes = [
+            pretty_midi.Note(VELOCITY, pitch, onset, offset) for onset, offset, pitch, drum in notes if drum == drums
+        ]
+        if part.notes:
+            midi.instruments.append(part)
+    try:
+        with whole_file(path) as partial:
+            midi.write(os.fspath(partial))
+    except OSError as error:
+        raise UserError(f"cannot write {os.fspath(path)}: {error.strerror}") from None

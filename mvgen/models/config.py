@@ -107,6 +107,7 @@ class MVGenConfig:
     use_latents: bool = False  # film in them instead of pixels
     use_landmarks: bool = False
     cross_window: float = -1.0  # its window in seconds; 0: all; negative: as attention_window
+    notes_width: int = 0  # hidden channels of the note head; 0: there is none
 
     @classmethod
     def from_config(cls, config: Any, spec: Any) -> MVGenConfig:
@@ -167,6 +168,8 @@ class MVGenConfig:
             raise UserError(
                 f"config.model.previous_timesteps is {self.previous_timesteps}; it is a number of timesteps, or 0"
             )
+        if self.notes_width < 0:
+            raise UserError(f"config.model.notes_width is {self.notes_width}; it is a number of channels, or 0")
         decoder = self.decoder
         if decoder.width % (2 * decoder.heads):
             raise UserError(

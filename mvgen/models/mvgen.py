@@ -1,4 +1,4 @@
-"""MVGen: the aligned encoder, the token decoder, movement and the denoiser as one model."""
+"""MVGen: the aligned encoder, the token decoder, movement, the denoiser and the note head as one model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mvgen.models.config import MVGenConfig
 from mvgen.models.denoiser import Denoiser
 from mvgen.models.encoder import AlignedEncoder
 from mvgen.models.movement import Movement
+from mvgen.models.note_head import NoteHead
 from mvgen.models.patches import patchify, scaled
 from mvgen.models.token_decoder import TokenDecoder
 
@@ -25,6 +26,7 @@ class MVGen(nnx.Module):
         self.decoder = TokenDecoder(config.decoder, rngs=rngs)
         self.movement = Movement(config, rngs=rngs)
         self.denoiser = Denoiser(config, rngs=rngs)
+        self.notes = NoteHead(config, rngs=rngs) if config.notes_width else None
 
     def video_latents(
         self, batch: dict[str, Array], recolouring: Callable[[Array], Array] | None = None

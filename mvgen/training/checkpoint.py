@@ -326,7 +326,8 @@ def trained_params(checkpoint: str, wanted: Params, spec: RecordSpec, anew: Coll
         checkpoint: as for :func:`load_params`.
         wanted: the new run's parameters, or their shapes.
         spec: of the new run's records.
-        anew: parts of the model that may be of another shape: such a one is left out, which stderr says.
+        anew: parts of the model that may be of another shape, or not there: such a one is left out, which stderr says.
+            So is a part that the new run's model has not.
 
     Raises:
         UserError: it is not a checkpoint, its model is another (each mismatch is named), or its tokens are of another
@@ -336,9 +337,12 @@ def trained_params(checkpoint: str, wanted: Params, spec: RecordSpec, anew: Coll
     codec = records["spec"].get("codec")
     if codec != spec.codec:
         raise UserError(f"{checkpoint} was trained on tokens of the codec {codec}, these records hold {spec.codec}'s")
+    for part in sorted(set(params) - set(wanted)):
+        print(f"{part} is left out: in {checkpoint} there is one, in this model there is none", file=sys.stderr)
+        params.pop(part)
     for part in anew:
         if _mismatches(_shapes({part: params.get(part, {})}), _shapes({part: wanted[part]})):
-            print(f"{part} begins anew: in {checkpoint} it is of another shape", file=sys.stderr)
+            print(f"{part} begins anew: in {checkpoint} it is of another shape, or there is none", file=sys.stderr)
             params.pop(part, None)
             wanted = {name: values for name, values in wanted.items() if name != part}
     wrong = _mismatches(_shapes(params), _shapes(wanted))

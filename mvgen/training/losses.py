@@ -38,6 +38,7 @@ class LossConfig:
     colour: float
     shifts: float = 1.0
     frame_level: float = 1.0
+    notes: float = 0.0
 
     @classmethod
     def from_config(cls, config: Any) -> LossConfig:
@@ -186,6 +187,17 @@ def music_losses(
     return losses
 
 
+def note_loss(logits: Float[Array, "batch frames 2 columns"], rolls: Float[Array, "batch frames 2 columns"]) -> Array:
+    """Binary cross-entropy of note rolls (:mod:`mvgen.data.note_rolls`), summed over columns, nats a frame.
+
+    Of examples whose notes are known: of others the rolls are not numbers, and nothing is learned.
+    """
+    known = jnp.isfinite(rolls)
+    targets = jnp.where(known, rolls, 0).astype(jnp.float32)
+    losses = jnp.where(known, optax.sigmoid_binary_cross_entropy(logits, targets), 0.0)
+    return jnp.sum(losses) / jnp.maximum(jnp.sum(jnp.any(known, axis=(2, 3))), 1)
+
+
 def total_loss(
     model: MVGen, batch: dict[str, Array], key: jax.Array, config: LossConfig, *, train: bool = True
 ) -> tuple[Array, dict[str, Array]]:
@@ -195,7 +207,8 @@ def total_loss(
         model: the model.
         batch: ``frames`` uint8 ``[batch, time, height, width, 3]``, ``tokens`` int ``[batch, 2 time, codebooks]``, and
             ``flow`` ``[batch, time, h, w, 2]``, ``semantic`` ``[batch, time, dim]`` and ``landmarks`` ``[batch, time,
-            points, 3]`` where they are used.
+            points, 3]`` where they are used; for ``config.notes`` the rolls of :mod:`mvgen.data.note_rolls` as
+            ``notes``.
         key: randomness of this step.
         config: weights and settings; a zero weight leaves that part out.
         train: with augmentation and dropped conditions, or (False) without, for evaluation.
@@ -219,7 +232,7 @@ def total_loss(
     total = jnp.zeros(())
     metrics: dict[str, Array] = {}
     video = audio = None
-    if config.align or config.music or config.token_head:
+    if config.align or config.music or config.token_head or config.notes:
         video = model.video_latents(batch, recolouring)
     if config.align or config.video or config.movement:
         audio = model.audio_latents(tokens)
@@ -247,6 +260,11 @@ def total_loss(
         parts = music_losses(model, tokens, video, keep, asked, past)
         metrics |= parts
         total += sum((getattr(config, part) * value for part, value in parts.items()), jnp.zeros(()))
+    if config.notes:
+        assert video is not None and model.notes is not None
+        # Reads the latents as the other parts have made them; it does not shape them.
+        metrics["notes"] = note_loss(model.notes(jax.lax.stop_gradient(video)), batch["notes"])
+        total += config.notes * metrics["notes"]
     # The film reads the audio latents as alignment and music have made them; it does not shape them.
     heard = None if audio is None else jax.lax.stop_gradient(audio)
     if config.video or config.movement:

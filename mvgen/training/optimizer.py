@@ -10,7 +10,7 @@ import optax
 
 from mvgen.errors import UserError
 
-PARTS = ("encoder", "decoder", "movement", "denoiser")
+PARTS = ("encoder", "decoder", "movement", "denoiser", "notes")
 """Parts of the model that can be frozen, by the names of their parameters."""
 NEVER = 2**31 - 1
 USUAL_DECAY, USUAL_AFTER = 0.98, 20
@@ -34,6 +34,7 @@ def learned_parts(config: Any) -> tuple[str, ...]:
         "decoder": loss.music or loss.token_head,
         "movement": loss.movement,
         "denoiser": loss.video,
+        "notes": loss.get("notes", 0.0),
     }
     frozen = frozen_parts(config)
     if unknown := sorted(set(frozen) - set(PARTS)):
@@ -41,8 +42,8 @@ def learned_parts(config: Any) -> tuple[str, ...]:
     learned = tuple(part for part in PARTS if reached[part] and part not in frozen)
     if not learned:
         raise UserError(
-            "there is nothing to learn: config.loss.align, music, token_head, video and movement reach no part that "
-            "config.train.frozen leaves free"
+            "there is nothing to learn: config.loss.align, music, token_head, video, movement and notes reach no part "
+            "that config.train.frozen leaves free"
         )
     return learned
 

@@ -43,6 +43,8 @@ def check_config(config: ConfigDict) -> None:
             asked = f"at least {least}" if most == math.inf else f"between {least} and {most}"
             raise UserError(f"config.{name} is {value}; it must be {asked}")
     learned_parts(config)
+    if config.loss.get("notes", 0.0) and not config.model.get("notes_width", 0):
+        raise UserError("config.loss.notes is set, and the model has no note head: set config.model.notes_width")
 
 
 def prepare(config: ConfigDict, spec: RecordSpec) -> Program:
@@ -56,7 +58,10 @@ def prepare(config: ConfigDict, spec: RecordSpec) -> Program:
 def open_windows(config: ConfigDict, split: str, camera: Reach | None = None) -> SparingWindows:
     """The windows of a split, as ``config.data`` and ``config.model`` ask for them; with a ``camera`` filmed anew."""
     spec = RecordSpec.from_json(read_records(config.data.path)["spec"])
-    source = RecordSource(config.data.path, split, loader.used_features(spec, config.model))
+    features = loader.used_features(spec, config.model)
+    if config.loss.get("notes", 0.0):
+        features = (*features, "notes", "labels")
+    source = RecordSource(config.data.path, split, features)
     frames = loader.window_frames(config.data.window_seconds)
     return SparingWindows(source, frames, camera, config.data.get("bad_records", 0))
 

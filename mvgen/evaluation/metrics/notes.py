@@ -1,7 +1,8 @@
 """Notes: a simple transcription of sound, and how well the right notes come at the right time.
 
 Notes are float arrays ``[N, 3 or more]`` with columns onset s, offset s, MIDI pitch (further columns are ignored).
-Matching is ``mir_eval.transcription``'s: onset within 50 ms, pitch within 50 cents, offsets ignored.
+Matching is ``mir_eval.transcription``'s: onset within 50 ms, pitch within 50 cents; offsets are ignored, or else right
+within 50 ms or a fifth of the reference note's length, whichever is more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from mvgen.evaluation.metrics.onsets import TOLERANCE, moments, until_next
 from mvgen.evaluation.metrics.pitch import PitchReader, frequency
 from mvgen.media.onsets import SAMPLE_RATE
 
+OFFSET_RATIO = 0.2
+"""Share of a note's length by which it may end early or late: mir_eval's own, as are the 50 ms always allowed."""
 NEAREST = 0.1
 """Seconds within which a heard onset stands for a known one when its pitch is read."""
 
@@ -28,8 +31,13 @@ def transcribe(sound: np.ndarray, onsets: np.ndarray, reader: PitchReader, voice
     return np.array(notes, float).reshape(-1, 3)
 
 
-def note_agreement(reference: np.ndarray, estimated: np.ndarray) -> dict[str, float]:
-    """Precision, recall and F of notes against reference notes; NaN if both are empty, 0 if one is."""
+def note_agreement(reference: np.ndarray, estimated: np.ndarray, offsets: bool = False) -> dict[str, float]:
+    """Precision, recall and F of notes against reference notes; NaN if both are empty, 0 if one is.
+
+    Args:
+        reference, estimated: onset s, offset s, MIDI pitch, ``[N, 3]``.
+        offsets: whether a note must also end when it should.
+    """
     if not len(reference) and not len(estimated):
         return dict.fromkeys(("precision", "recall", "f"), float("nan"))
     if not len(reference) or not len(estimated):
@@ -41,13 +49,13 @@ def note_agreement(reference: np.ndarray, estimated: np.ndarray) -> dict[str, fl
         frequency(estimated[:, 2]),
         onset_tolerance=TOLERANCE,
         pitch_tolerance=50.0,
-        offset_ratio=None,
+        offset_ratio=OFFSET_RATIO if offsets else None,
     )
     return {"precision": float(precision), "recall": float(recall), "f": float(f)}
 
 
 def _intervals(notes: np.ndarray) -> np.ndarray:
-    # mir_eval refuses notes of no length; offsets do not enter the score.
+    # mir_eval refuses notes of no length.
     return np.stack([notes[:, 0], np.maximum(notes[:, 1], notes[:, 0] + 0.01)], axis=1)
 
 

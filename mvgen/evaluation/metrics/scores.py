@@ -77,7 +77,9 @@ def score_sound(
             values["onset_f"] = onset_agreement(moments(notes[:, 0]), onsets)["f"]
             estimated = transcribed(known, heard)
             if estimated is not None:
-                values["note_f"] = note_agreement(notes, estimated[estimated[:, 0] < seconds])["f"]
+                estimated = estimated[estimated[:, 0] < seconds]
+                values["note_f"] = note_agreement(notes, estimated)["f"]
+                values["note_f_offsets"] = note_agreement(notes, estimated, offsets=True)["f"]
             if clip.pitched and clip.voices == 1:
                 values["pitch_right"] = pitch_right(notes, heard.sound, onsets, readers[clip.instrument])
         elif (right := transcribed(known, true)) is not None and (estimated := transcribed(known, heard)) is not None:
@@ -86,6 +88,36 @@ def score_sound(
 
     table = _table(clips)
     table.add(lambda i, j: score(i, generated[j]), seed, lambda i: score(i, reference[i]))
+    return table
+
+
+def score_notes(
+    clips: Sequence[Clip], written: Sequence[np.ndarray | None], lengths: Sequence[float], seed: int = 0
+) -> ScoreTable:
+    """Note F of MIDI files against known notes, with and without offsets.
+
+    Args:
+        clips: what is known, ``[n]``.
+        written: of each clip what its file holds (:func:`mvgen.media.midi.midi_notes`), or ``None`` where it has none.
+        lengths: seconds of each clip that were read; notes that start later are not asked for.
+        seed: of the shuffled pairs that give the chance levels.
+    """
+
+    def score(known: int, notes: np.ndarray | None) -> dict[str, float]:
+        clip = clips[known]
+        if notes is None or clip.notes is None:
+            return {}
+        asked = clip.notes[clip.notes[:, 0] < lengths[known]]
+        # A drum where a pitch is asked for, or the other way round, is wrong whatever its number.
+        wrong = (notes[:, 3] > 0) == clip.pitched
+        given = notes[:, :3] + wrong[:, None] * (0, 0, 128)
+        return {
+            "note_f_midi": note_agreement(asked, given)["f"],
+            "note_f_midi_offsets": note_agreement(asked, given, offsets=True)["f"],
+        }
+
+    table = _table(clips)
+    table.add(lambda i, j: score(i, written[j]), seed)
     return table
 
 
