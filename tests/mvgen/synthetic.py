@@ -34,12 +34,16 @@ def tiny(records: Path | str) -> ConfigDict:
 
 
 def write_records(
-    folder: Path, lengths: dict[str, list[int]], spec: RecordSpec = SPEC, flow: float | None = None
+    folder: Path,
+    lengths: dict[str, list[int]],
+    spec: RecordSpec = SPEC,
+    flow: float | None = None,
+    notes: np.ndarray = np.zeros((0, 3)),  # noqa: B008 - never written to
 ) -> Path:
     """Writes records of so many frames for each split, with their index.
 
     In record ``r`` (over all splits) frame ``i`` is painted ``i``, its flow is ``r`` (or ``flow``) and token ``j`` is
-    ``j % 64``.
+    ``j % 64``. In each the same ``notes`` are played, on a keyboard.
     """
     folder.mkdir(parents=True, exist_ok=True)
     number = 0
@@ -58,7 +62,7 @@ def write_records(
                 "tokens": np.repeat(tokens[:, None], spec.codebooks, axis=1).astype(np.int16),
                 "flow": np.full((count, *spec.flow_size, 2), number if flow is None else flow, np.float16),
                 "frames": picture,
-                "notes": np.zeros((0, 3), np.float32),
+                "notes": notes.astype(np.float32),
             }
             records.append(encode_record(record, spec))
             number += 1

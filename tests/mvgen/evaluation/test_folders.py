@@ -18,6 +18,7 @@ from mvgen.evaluation.metrics.validation import shortfalls
 from mvgen.evaluation.report.terminal import report_lines
 from mvgen.files import write_json
 from mvgen.media import write_video
+from mvgen.media.midi import write_midi
 from tests.mvgen.evaluation.metrics.sounds import RATE, play
 from tests.mvgen.evaluation.metrics.stage import FILM, notes_of, show
 
@@ -39,6 +40,7 @@ def clips(tmp_path_factory) -> tuple[Path, Path]:
     for k, name in enumerate(NAMES):
         make_clip(reference / f"{name}.mp4", notes_of(k))
         make_clip(generated / f"{name}.mp4", notes_of(k), notes_of(k if k < 2 else k + 20))
+        write_midi(generated / f"{name}.mid", [(*note, False) for note in notes_of(k).astype(object)])
         lines.append(
             {"clip_id": name, "path": f"{name}.mp4", "instrument": "stage", "voices": 1, "film": FILM,
              "notes": [[*note, 90] for note in notes_of(k).tolist()]}
@@ -62,6 +64,7 @@ def test_scores_tell_right_from_wrong(clips):
     overall = scores["summary"]["overall"]
     assert overall["places_right"]["mean"] == 1.0 > 0.5 > overall["places_right"]["chance"]
     assert overall["pitch_right"]["original"] > 0.9
+    assert overall["note_f_midi_offsets"]["mean"] == 1.0 > 0.5 > overall["note_f_midi"]["chance"]
     assert overall["ssim"]["mean"] == pytest.approx(1.0)
     assert overall["onset_f"]["low"] <= overall["onset_f"]["mean"] <= overall["onset_f"]["high"]
     assert scores["only_in_generated"] == ["stray"] and scores["clips"] == 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mvgen.errors import UserError
-from mvgen.media.midi import CEILING, RELEASE, is_midi, midi_sound
+from mvgen.media.midi import CEILING, RELEASE, VELOCITY, is_midi, midi_notes, midi_sound, write_midi
 from mvgen.media.synthesizer import Event, synthesizer
 
 pretty_midi = pytest.importorskip("pretty_midi", reason="MIDI is read by pretty_midi, of the extra `prep`")
@@ -95,3 +95,36 @@ def test_refusals_say_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match="soundfont .* cannot be read"):
         midi_sound(score(tmp_path / "a.mid", (0, False, [(0, 1, 60)])), RATE, soundfont=str(long))
     assert is_midi("A.MID") and is_midi("b.midi") and not is_midi("c.wav")
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    notes = [(0.1234, 0.5, 60, False), (0.25, 0.3, 38, True), (0.5, 0.9, 60, False), (0.5, 1.7, 67, False)]
+    write_midi(tmp_path / "a.mid", notes, program=40)
+    np.testing.assert_allclose(midi_notes(tmp_path / "a.mid"), np.array(notes, float), atol=0.0006)
+    pitched, drums = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid")).instruments
+    assert (pitched.program, pitched.is_drum, drums.is_drum) == (40, False, True)
+    assert {note.velocity for note in pitched.notes} == {VELOCITY}
+    before = (tmp_path / "a.mid").read_bytes()
+    write_midi(tmp_path / "a.mid", notes, program=40)
+    assert (tmp_path / "a.mid").read_bytes() == before
+    write_midi(tmp_path / "none.mid", [])
+    assert midi_notes(tmp_path / "none.mid").shape == (0, 4)
+    with pytest.raises(UserError, match="program 128: it must be a number from 0 to 127"):
+        write_midi(tmp_path / "b.mid", notes, program=128)
+    with pytest.raises(UserError, match="does not exist"):
+        write_midi(tmp_path / "nowhere" / "b.mid", notes)
+
+
+def test_tempo_may_change_on_the_way(tmp_path):
+    """Two beats at 120 a minute, then two at 60: the third note falls at 1 s, the fourth at 2 s."""
+    track = b"\0\xff\x51\3\x07\xa1\x20"  # 500,000 microseconds a beat
+    for number in range(4):
+        if number == 2:
+            track += b"\0\xff\x51\3\x0f\x42\x40"  # 1,000,000
+        track += bytes([0, 0x90, 60 + number, 90]) + bytes([96, 0x80, 60 + number, 0])
+    track += b"\0\xff\x2f\0"
+    head = b"MThd" + (6).to_bytes(4, "big") + bytes([0, 0, 0, 1, 0, 96])
+    (tmp_path / "a.mid").write_bytes(head + b"MTrk" + len(track).to_bytes(4, "big") + track)
+    np.testing.assert_allclose(midi_notes(tmp_path / "a.mid")[:, 0], [0, 0.5, 1, 2], atol=1e-6)
+    sound = midi_sound(tmp_path / "a.mid", RATE)
+    assert abs(len(sound) / RATE - 3 - RELEASE) < 0.001

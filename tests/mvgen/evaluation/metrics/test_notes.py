@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from mvgen.evaluation.metrics.clips import Clip
 from mvgen.evaluation.metrics.notes import note_agreement, pitch_right, transcribe
 from mvgen.evaluation.metrics.pitch import PitchReader, frequency
+from mvgen.evaluation.metrics.scores import score_notes
 from mvgen.media.onsets import onset_strength, pick_onsets
 from tests.mvgen.evaluation.metrics.sounds import MELODY, SECONDS, play
 
@@ -51,6 +53,8 @@ def test_agreement_by_hand():
     estimated = np.array([(1.04, 1.1, 60), (2.0, 2.4, 63), (3.06, 3.4, 64), (3.5, 3.6, 70)])
     scores = note_agreement(reference, estimated)  # on time and in tune; out of tune; late; too many
     assert (scores["precision"], scores["recall"]) == (pytest.approx(1 / 4), pytest.approx(1 / 3))
+    ends = note_agreement(reference, np.array([(1.0, 1.44, 60), (2.0, 2.2, 62), (3.0, 3.49, 64)]), offsets=True)
+    assert ends["f"] == pytest.approx(1 / 3)  # of 0.4 s, 0.08 s are allowed: 0.04 late; 0.2 early; 0.09 late
     assert np.isnan(note_agreement(np.zeros((0, 3)), np.zeros((0, 3)))["f"])
     assert note_agreement(reference, np.zeros((0, 3)))["f"] == 0.0
 
@@ -68,3 +72,18 @@ def test_pitch_right_counts_notes():
 
 def test_concert_pitch():
     np.testing.assert_allclose(frequency(np.array([57, 69, 81])), [220, 440, 880])
+
+
+def test_written_notes_are_right_when_their_kind_is():
+    melody = np.concatenate([NOTES, np.zeros((len(NOTES), 1))], axis=1)
+    clips = [Clip("a", "piano", NOTES), Clip("b", "piano", NOTES + (0.3, 0.3, 3)), Clip("c", "drums", NOTES)]
+    drums = melody + (0, 0, 0, 1)
+    scores = score_notes(clips, [melody, melody, melody], [9.0] * 3).values
+    assert scores["note_f_midi"].tolist() == [1.0, 0.0, 0.0] == scores["note_f_midi_offsets"].tolist()
+    table = score_notes(clips, [drums, None, drums], [9.0] * 3)
+    np.testing.assert_array_equal(table.values["note_f_midi"], [0.0, np.nan, 1.0])
+    late = melody + (0, 0.2, 0, 0)
+    assert score_notes(clips[:1], [late], [9.0]).values["note_f_midi_offsets"][0] < 0.3
+    # What starts after the video has ended is not asked for.
+    half = score_notes(clips[:1], [melody[:3]], [float(NOTES[3, 0])])
+    assert half.values["note_f_midi"].tolist() == [1.0]
