@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     """Returns the configuration (locked: unknown fields are errors)."""
     config = runpy.run_path(str(Path(__file__).with_name("base.py")))["get_config"]()
-    config.data.batch_size = 16
     config.model.notes_width = 128
 
     config.loss.align = 0.0
@@ -26,7 +25,7 @@ def get_config() -> ConfigDict:
     config.optimizer.learning_rate = 2e-3
     config.train.frozen = "encoder,decoder,movement,denoiser"
 
-    config.train.steps = 1000
-    config.train.eval_every = 500
+    config.train.steps = 2000
+    config.train.eval_every = 1000
     config.train.checkpoint_every = 500
     return config

@@ -236,6 +236,28 @@ def test_a_part_that_may_begin_anew_is_left_out_where_it_is_of_another_shape(
     assert set(found) == set(wanted) - {"denoiser"} and "denoiser begins anew" in capsys.readouterr().err
 
 
+def test_a_note_head_is_added_to_what_stays_as_it_is(
+    first_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the preset; and a model without one can begin with what has one."""
+    played = np.array([[0.1, 0.3, 60], [0.4, 0.8, 64]])
+    records = write_records(tmp_path / "records", {"train": [12, 20, 30], "test": [12]}, notes=played)
+    config, small = preset("notes", records), following(first_run, records)
+    with config.unlocked():
+        config.model, config.data = small.model, small.data
+    config.model.notes_width = 8
+    config.train.update(steps=2, eval_every=0, checkpoint_every=2, ema=0.5)
+    config.init_from = str(first_run)
+    assert loop.train(config, tmp_path / "run") == 0
+    assert "notes begins anew" in capsys.readouterr().err
+    ended, began = checkpoint.load_params(tmp_path / "run")[1], checkpoint.load_params(first_run)[1]
+    head = ended.pop("notes")
+    jax.tree.map(np.testing.assert_array_equal, ended, began)
+    assert head["fc1"]["kernel"].shape == (80, 8) and np.any(head["fc2"]["bias"])
+    without = checkpoint.trained_params(str(tmp_path / "run"), abstract_model(following("", records), SPEC)[1], SPEC)
+    assert set(without) == set(began) and "notes is left out" in capsys.readouterr().err
+
+
 def test_tokens_of_another_codec_are_another_language(first_run: Path, tmp_path: Path) -> None:
     other = dataclasses.replace(SPEC, codec="other")
     records = write_records(tmp_path / "records", {"train": [12, 20], "test": [12]}, other)

@@ -10,11 +10,13 @@ import pytest
 from flax import nnx
 
 from configs.base import get_config
+from mvgen.data.note_rolls import COLUMNS
 from mvgen.errors import UserError
 from mvgen.models import delay
 from mvgen.training import losses
 from mvgen.training.losses import LossConfig
 from mvgen.training.optimizer import learned_parts
+from mvgen.training.preparation import check_config
 from tests.mvgen.models.small import SMALL, small_batch, small_model
 
 CONFIG = LossConfig.from_config(get_config())
@@ -261,3 +263,39 @@ def test_the_films_losses_learn_from_landmarks_and_from_latents():
         for part in ("reader", "planner"):
             assert any(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradients["movement"][part]))
         assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradients))
+
+
+def test_notes_are_learned_where_they_are_known_and_shape_nothing_else():
+    model = small_model(notes_width=8)
+    batch = small_batch(batch=2)
+    rng = np.random.default_rng(0)
+    batch["notes"] = rng.uniform(size=(2, 10, 2, COLUMNS)).astype(np.float16)
+    logits = model.notes(model.video_latents(batch))
+    likely = jax.nn.sigmoid(logits)
+    expected = -(batch["notes"] * jnp.log(likely) + (1 - batch["notes"]) * jnp.log(1 - likely)).sum((2, 3))
+    np.testing.assert_allclose(losses.note_loss(logits, batch["notes"]), expected.mean(), rtol=1e-3)
+    batch["notes"][1] = np.nan
+    np.testing.assert_allclose(losses.note_loss(logits, batch["notes"]), expected[0].mean(), rtol=1e-3)
+    assert losses.note_loss(logits, batch["notes"] * np.nan) == 0
+    alone = dataclasses.replace(
+        CONFIG, align=0.0, music=0.0, token_head=0.0, video=0.0, movement=0.0, notes=1.0, shift=0, colour=0.0
+    )
+    graph, params = nnx.split(model)
+
+    @quick_jit
+    def gradients(params):
+        def loss(params):
+            return losses.total_loss(nnx.merge(graph, params), batch, jax.random.key(0), alone)[0]
+
+        return jax.grad(loss)(params)
+
+    found = nnx.to_pure_dict(gradients(params))
+    moved = {part for part, values in found.items() if any(np.any(leaf) for leaf in jax.tree.leaves(values))}
+    assert moved == {"notes"} and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    config = get_config()
+    assert "notes" not in learned_parts(config)
+    config.loss.notes = 1.0
+    assert "notes" in learned_parts(config)
+    with pytest.raises(UserError, match="no note head: set config.model.notes_width"):
+        config.data.path = "records"
+        check_config(config)
