@@ -82,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     records.add_argument("--records", required=True, metavar="DIR", help="a folder of records")
     records.add_argument("--split", default="test", help="which split (%(default)s)")
     records.add_argument("--originals", metavar="DIR", help="videos named by clip, whose sound generated pictures get")
+    records.add_argument("--no-film", action="store_true", help="music and notes alone; filming takes longest")
     records.add_argument("--limit", type=int, default=0, metavar="N", help="at most so many records (all)")
     records.add_argument("--batch", type=int, default=16, metavar="N", help="clips generated together (%(default)s)")
     for direction in (music, records):
@@ -113,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         make_folder("--out", given.out)
         perform_split(
             given.checkpoint, given.records, Path(given.out), sampling_of(given), filming_of(given), split=given.split,
-            seed=given.seed, batch=given.batch, originals=given.originals, limit=given.limit,
+            seed=given.seed, batch=given.batch, originals=given.originals, limit=given.limit, film=not given.no_film,
         )  # fmt: skip
     if given.out != "-":
         print(given.out)
@@ -126,7 +127,7 @@ def _music(given: argparse.Namespace) -> None:
         _notes(given, inputs)
         return
     if not (given.stream and given.out == "-"):
-        check_output("--out", given.out, (".wav",) if given.stream else ENDINGS, inputs)
+        check_output("--out", given.out, (".wav",) if given.stream else (*ENDINGS, SUFFIXES[0]), inputs)
     _check_compare(given, inputs)
     if given.stream and (given.compare or given.mix):
         raise UserError("--stream goes with neither --mix nor --compare: how loud all of it will be is not known yet")
@@ -152,9 +153,7 @@ def _notes(given: argparse.Namespace, inputs: list[str]) -> None:
     options = ("stream", "compare", "mix", "prompt_audio", "notes", "text", "text_file")
     for option in options:
         if getattr(given, option):
-            raise UserError(
-                f"--{option.replace('_', '-')} does not go with --out {given.out}: a MIDI file has no sound"
-            )
+            raise UserError(f"--{option.replace('_', '-')} goes with sound, not with --out {given.out}")
     model = mvgen.load(given.checkpoint, semantic=given.semantic, landmarks=given.landmarks)
     model.video_to_notes(given.video, given.seconds).save(given.out)
 

@@ -34,6 +34,7 @@ def perform_split(
     batch: int = 16,
     originals: str | None = None,
     limit: int = 0,
+    film: bool = True,
 ) -> dict[str, Any]:
     """Generates both directions for the records of a split (arguments as for :func:`mvgen.inference.batch.perform`).
 
@@ -54,7 +55,7 @@ def perform_split(
     window = window_frames(config.data.window_seconds)
     made = perform(
         model, codec, source, out, window, sampling, filming, seed=seed, batch=batch, originals=sounds, limit=limit,
-        autoencoder=read_autoencoder(checkpoint, model.config),
+        autoencoder=read_autoencoder(checkpoint, model.config), film=film,
     )  # fmt: skip
     summary = {
         "clips": len(made.names),

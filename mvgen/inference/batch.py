@@ -84,7 +84,7 @@ def coordinates(
 def perform(
     model: MVGen, codec: Codec, source: RecordSource, out: Path, window: int, sampling: Sampling, filming: Filming,
     *, seed: int = 0, batch: int = 16, originals: Path | None = None, limit: int = 0,
-    autoencoder: ImageAutoencoder | None = None,
+    autoencoder: ImageAutoencoder | None = None, film: bool = True,
 ) -> Performed:  # fmt: skip
     """Generates both directions for the records of a split.
 
@@ -101,6 +101,7 @@ def perform(
             record's own tokens, decoded.
         limit: how many records at most; 0 is all.
         autoencoder: whose latents the records hold, for a model that films in them.
+        film: whether pictures are generated as well, which takes longest.
 
     Returns:
         What was made.
@@ -108,7 +109,7 @@ def perform(
     Raises:
         UserError: no record is as long as a window.
     """
-    for part in ("codec", "music", "video"):
+    for part in ("codec", "music", "video") if film else ("codec", "music"):
         (out / part).mkdir(parents=True, exist_ok=True)
     spent = dict.fromkeys(("latents", "music", "video"), 0.0)
     latents: list[tuple[np.ndarray, np.ndarray]] = []
@@ -139,11 +140,13 @@ def perform(
             with _timed(spent, "latents"):
                 latents.append(coordinates(model, video, tokens, window))
             pictures = video["frames"] if autoencoder is None else _decoded(autoencoder, video["latents"])
-            filmed = studio.submit(_film, spent, model, pictures[:, 0], tokens, keys, filming, window, autoencoder)
+            filmed = None
+            if film:
+                filmed = studio.submit(_film, spent, model, pictures[:, 0], tokens, keys, filming, window, autoencoder)
             with _timed(spent, "music"):
                 music = generate_music(model, video, keys, sampling, window)
                 sounds = np.asarray(codec.decode(jnp.asarray(np.concatenate([music, tokens]))))
-            films = filmed.result()
+            films = filmed.result() if filmed else None
             for at, record in enumerate(records):
                 name = f"{record['clip_id']}.mp4"
                 if record["labels"] not in looked:
@@ -155,12 +158,13 @@ def perform(
                     rolls = read_rolls(model, {part: values[at] for part, values in video.items()}, window)
                     write_midi(out / "music" / f"{record['clip_id']}.mid", notes_of(rolls))
                 frames, played, decoded = pictures[at], sounds[at], sounds[len(records) + at]
-                sound, rate = _original_sound(originals, name, record, decoded, codec)
                 written += [
                     pool.submit(write_video, out / "codec" / name, frames, decoded, codec.sampling_rate),
                     pool.submit(write_video, out / "music" / name, frames, played, codec.sampling_rate),
-                    pool.submit(write_video, out / "video" / name, films[at], sound, rate),
                 ]
+                if films is not None:
+                    sound, rate = _original_sound(originals, name, record, decoded, codec)
+                    written.append(pool.submit(write_video, out / "video" / name, films[at], sound, rate))
                 names.append(record["clip_id"])
                 bar.update()
         for writing in written:

@@ -43,7 +43,9 @@ def performance(path: Path, frames: int = 21, shift: int = 0) -> Path:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a checkpoint, records, and the files that docs/api.md names."""
     folder = tmp_path_factory.mktemp("api")
-    write_checkpoint(folder / "runs" / "demo" / "train", preset("debug", ""), SPEC)
+    config = preset("debug", "")
+    config.model.notes_width = 8
+    write_checkpoint(folder / "runs" / "demo" / "train", config, SPEC)
     write_records(folder / "records", {"test": [12, 25]}, SPEC)
     performance(folder / "performance.mp4")
     performance(folder / "another.mp4", shift=4)
@@ -82,6 +84,8 @@ def test_every_example_of_the_guide_runs(
     assert abs(loudness(made, RATE) + 16) < 0.2
     raw = read_sound(place / "as it was made.wav", 32_000)
     np.testing.assert_allclose(raw, known["music"].sound, atol=1e-4)
+    assert (place / "performance.mid").read_bytes()[:4] == b"MThd" and "in 0.84 s" in told
+    assert len(known["followed"].tokens) == 42
     assert known["take"].seconds == 0.6 and len(known["take"].tokens) == 30
     compared = probe(place / "compared.mp4")
     assert compared.width == 1008 and compared.channels == 2 and abs(compared.duration - 0.84) < 0.03

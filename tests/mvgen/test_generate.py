@@ -21,6 +21,7 @@ from mvgen.inference.video_to_music import windows_over
 from mvgen.interop.encodec import load_encodec
 from mvgen.interop.text import write_text
 from mvgen.media import probe, read_sound, write_video, write_wav
+from mvgen.media.midi import midi_notes, midi_sound, write_midi
 from mvgen.models.token_decoder import Text
 from tests.mvgen.synthetic import preset, write_checkpoint, write_records
 
@@ -180,6 +181,41 @@ def test_a_score_is_played_and_filmed(workdir: Path, performance: Path, tmp_path
         generate.main([*words[:-1], str(tmp_path / "bad.mid"), "--out", str(tmp_path / "x.mp4")])
 
 
+def test_notes_are_read_from_a_video_and_followed(performance: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pretty_midi")
+    config = preset("debug", "")
+    config.model.notes_width = 8
+    workdir = write_checkpoint(tmp_path / "run", config, SPEC)
+    words = ["music", "--checkpoint", str(workdir), "--video", str(performance), "--out"]
+    generate.main([*words, str(tmp_path / "notes.mid")])
+    read = midi_notes(tmp_path / "notes.mid")  # of a head that has learned nothing: all or none of them
+    assert read.ndim == 2 and (read[:, 0] < 0.84).all()
+    write_midi(tmp_path / "asked.mid", [(0.1, 0.6, 60, False), (0.3, 0.4, 38, True)])
+    asked = ["--notes", str(tmp_path / "asked.mid"), "--loudness", "none", "--rate", "32000"]
+    generate.main([*words, str(tmp_path / "followed.wav"), *asked, "--follow-notes", "100"])
+    played = midi_sound(tmp_path / "asked.mid", 32000)[: 20 * 1280]
+    codec = load_encodec("encodec_tiny")
+    coded = np.asarray(codec.decode(codec.encode(played[None])))[0]
+    followed = read_sound(tmp_path / "followed.wav", 32000)
+    np.testing.assert_allclose(followed[:20000], coded[:20000], atol=1e-3)  # what follows is heard a little before
+    for more, said in (
+        (["--stream"], "--stream goes with sound, not with"),
+        (["--notes", str(tmp_path / "asked.mid")], "--notes goes with sound"),
+        (["--prompt-audio", str(performance)], "--prompt-audio goes with sound"),
+    ):
+        with pytest.raises(UserError, match=said):
+            generate.main([*words, str(tmp_path / "x.mid"), *more])
+    with pytest.raises(UserError, match="notes to follow are a MIDI file"):
+        generate.main([*words, str(tmp_path / "x.wav"), "--notes", str(performance)])
+    with pytest.raises(UserError, match="--follow-notes -1"):
+        generate.main([*words, str(tmp_path / "x.wav"), *asked, "--follow-notes", "-1"])
+    records = write_records(tmp_path / "records", {"test": [12, 12]}, SPEC)
+    run = ["records", "--checkpoint", str(workdir), "--records", str(records), "--out", str(tmp_path / "out")]
+    generate.main([*run, "--no-film"])
+    assert {path.name for path in (tmp_path / "out" / "music").glob("*.mid")} == {"test-0.mid", "test-1.mid"}
+    assert not (tmp_path / "out" / "video").exists()
+
+
 def test_a_split_is_performed_into_folders(workdir: Path, tmp_path: Path) -> None:
     records = write_records(tmp_path / "records", {"test": [12, 12, 25, 4]}, SPEC)
     generate.main(["records", "--checkpoint", str(workdir), "--records", str(records), "--out", str(tmp_path / "out")])
@@ -234,6 +270,8 @@ def test_a_split_is_performed_into_folders(workdir: Path, tmp_path: Path) -> Non
             "--sound-guidance nan: ",
         ),
         (["music", "--video", "{performance}", "--out", "{out}", "--text", "slow"], "made without text"),
+        (["music", "--video", "{performance}", "--out", "x.mid"], "has no note head, so it reads no notes"),
+        (["music", "--video", "{performance}", "--out", "{out}", "--notes", "none.mid"], "there is no file none.mid"),
         (["video", "--image", "{text}", "--audio", "{performance}", "--out", "{out}"], "not"),
         (["video", "--image", "{performance}", "--audio", "{text}", "--out", "{out}"], "not"),
         (
