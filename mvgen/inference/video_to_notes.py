@@ -21,9 +21,9 @@ from mvgen.inference.embedding import stitched, window_starts
 from mvgen.media.midi import SUFFIXES, write_midi
 from mvgen.models.mvgen import MVGen
 
-STARTING, SOUNDING = 0.3, 0.4
-"""How near an onset must be, and how much of a frame must sound, by the head's word. Chosen on clips that it learned
-from (docs/notes.md)."""
+STARTING, SOUNDING = 0.3, 0.2
+"""How near an onset must be, and how much of a frame must sound, by the head's word. Chosen on clips of the set that the
+packaged head learned from, and on those held out of it (docs/notes.md)."""
 
 
 class Note(NamedTuple):

@@ -157,7 +157,9 @@ def write_midi(path: str | os.PathLike[str], notes: Sequence[tuple[float, float,
     for drums in (False, True):
         part = pretty_midi.Instrument(0 if drums else program, is_drum=drums)
         part.notes = [
-            pretty_midi.Note(VELOCITY, pitch, onset, offset) for onset, offset, pitch, drum in notes if drum == drums
+            pretty_midi.Note(VELOCITY, int(pitch), float(onset), float(offset))
+            for onset, offset, pitch, drum in notes
+            if drum == drums
         ]
         if part.notes:
             midi.instruments.append(part)

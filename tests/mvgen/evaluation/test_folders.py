@@ -40,7 +40,7 @@ def clips(tmp_path_factory) -> tuple[Path, Path]:
     for k, name in enumerate(NAMES):
         make_clip(reference / f"{name}.mp4", notes_of(k))
         make_clip(generated / f"{name}.mp4", notes_of(k), notes_of(k if k < 2 else k + 20))
-        write_midi(generated / f"{name}.mid", [(*note, False) for note in notes_of(k).astype(object)])
+        write_midi(generated / f"{name}.mid", [(*note, False) for note in notes_of(k)])
         lines.append(
             {"clip_id": name, "path": f"{name}.mp4", "instrument": "stage", "voices": 1, "film": FILM,
              "notes": [[*note, 90] for note in notes_of(k).tolist()]}
