@@ -13,7 +13,7 @@ from mvgen.inference.sampling import Following
 from mvgen.media.midi import SUFFIXES, is_midi
 from mvgen.models.codec import Codec
 
-STRENGTH = 2.0
+STRENGTH = 4.0
 """Nats by which an entry of usual distance is behind that of the notes; docs/notes.md has what others give."""
 MOST_STRENGTH = 100.0
 

@@ -22,8 +22,8 @@ from mvgen.media.midi import SUFFIXES, write_midi
 from mvgen.models.mvgen import MVGen
 
 STARTING, SOUNDING = 0.3, 0.2
-"""How near an onset must be, and how much of a frame must sound, by the head's word. Chosen on clips of the set that the
-packaged head learned from, and on those held out of it (docs/notes.md)."""
+"""How near an onset must be, and how much of a frame must sound, by the head's word. Chosen on the records that the
+packaged head learned from, and those held out of them (docs/notes.md)."""
 
 
 class Note(NamedTuple):

@@ -92,15 +92,16 @@ def _read(path: str | os.PathLike[str]) -> Any:
         raise UserError("MIDI files are read by pretty_midi; pip install -e .[prep]") from None
     name = os.fspath(path)
     try:
-        if os.path.getsize(name) > MOST_BYTES:
-            raise UserError(f"{name}: a MIDI file of more than {MOST_BYTES / 1e6:g} MB is not read")
-        return pretty_midi.PrettyMIDI(name)
-    except FileNotFoundError:
+        size = os.path.getsize(name)
+    except OSError:
         raise UserError(f"there is no file {name}") from None
-    except OSError as error:
-        raise UserError(f"{name} cannot be read as MIDI: {error.strerror or error}") from None
-    except (ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError) as error:
-        raise UserError(f"{name} cannot be read as MIDI: {error}") from None
+    if size > MOST_BYTES:
+        raise UserError(f"{name}: a MIDI file of more than {MOST_BYTES / 1e6:g} MB is not read")
+    try:
+        return pretty_midi.PrettyMIDI(name)
+    except Exception as error:  # noqa: BLE001 - a damaged file raises whatever the libraries stumble over
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or "it ends too early"
+        raise UserError(f"{name} cannot be read as MIDI: {reason}") from None
 
 
 def _events(part: Any, sample_rate: int) -> list[Event]:

@@ -74,9 +74,21 @@ def test_playing_a_file_leaves_other_players_alone(tmp_path):
     np.testing.assert_array_equal(synthesizer(RATE).play(note, 0, False, 12_000), before)
 
 
+NO_BEAT = (
+    b"MThd" + bytes([0, 0, 0, 6, 0, 0, 0, 1, 0, 0]) + b"MTrk" + bytes([0, 0, 0, 12, 0, 144, 60, 90, 16, 128, 60, 90])
+)
+NO_BEAT += bytes([0, 255, 47, 0])
+"""A note where a beat has no ticks."""
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "cannot be read as MIDI"), (b"MThd\0\0", "cannot be read as MIDI"), (b"RIFF" + bytes(90), "cannot be read")],
+    [
+        (b"", "cannot be read as MIDI: it ends too early"),
+        (NO_BEAT, "cannot be read as MIDI: float division"),
+        (b"MThd\0\0", "cannot be read as MIDI"),
+        (b"RIFF" + bytes(90), "cannot be read"),
+    ],
 )
 def test_what_is_not_midi_is_refused(tmp_path, content, says):
     (tmp_path / "bad.mid").write_bytes(content)
