@@ -40,7 +40,7 @@ from mvgen.training.checkpoint import (
 )
 from mvgen.training.held_out import held_out_attention, held_out_losses, held_out_sample
 from mvgen.training.logger import Progress
-from mvgen.training.optimizer import frozen_parts
+from mvgen.training.optimizer import frozen_parts, learned_parts
 from mvgen.training.preparation import (
     batches_of,
     check_config,
@@ -361,14 +361,16 @@ class _Run:
 def starting_params(config: ConfigDict, program: Program, spec: RecordSpec) -> Params | None:
     """What ``config.init_from`` gives a new run, in host memory: another run's parameters, or a MusicGen's decoder.
 
-    Where some parts are frozen, the others may be of another shape than they are there, and then begin anew.
+    A part that no loss reaches may be of another shape than it is there, and then begins anew; where some parts are
+    frozen, so may all others.
 
     Raises:
         UserError: it does not fit the model or the records.
     """
     if config.init_from and is_run(config.init_from):
         frozen = frozen_parts(config)
-        anew = [part for part in program.abstract.params if frozen and part not in frozen]
+        idle = set(program.abstract.params) - set(learned_parts(config))
+        anew = [part for part in program.abstract.params if part not in frozen and (frozen or part in idle)]
         return trained_params(config.init_from, program.abstract.params, spec, anew)
     return program.read_start()
 
