@@ -6,7 +6,13 @@
 The ranges say what the code is written for; ``constraints.txt`` pins the one set that the tests ran with.
 """
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mvgen/__init__.py").read_text(encoding="utf-8"), re.M)[1]
 
 CORE = [
     "jax>=0.10,<0.12",  # the arrays, gradients and compiler of everything in mvgen
@@ -109,8 +115,10 @@ DEV = [
 
 setup(
     name="mvgen",
-    version="0.1.0",
+    version=VERSION,
     description="Learns how a musician's movements make the music: music from silent video, video from music",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
     classifiers=[

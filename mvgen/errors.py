@@ -73,7 +73,7 @@ def without_extra(error: ModuleNotFoundError, extra: str, name: str) -> NoReturn
     missing = (error.name or "").partition(".")[0]
     if missing in ("", "mvgen", "data_prep"):
         raise error
-    line = f"{missing} is not installed: it comes with `pip install -e .[{extra}]`"
+    line = f"{missing} is not installed: it comes with `pip install 'mvgen[{extra}]'`"
     if name == "__main__":
         print(f"error: {line}", file=sys.stderr)
         sys.exit(2)

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +309,7 @@ def _folder(source: str) -> Path:
         return Path(source)
     if not is_hub_name(source):
         raise UserError(f"no MusicGen at {source}: neither a folder nor a hub's name such as facebook/musicgen-small")
+    print(f"there is no folder {source}; asking the Hugging Face hub for it", file=sys.stderr)
     return hub_folder(source, FILES)
 
 
@@ -359,7 +361,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         import torch
     except ImportError:
         raise UserError(
-            f"{path} needs torch to be read (pip install -e .[prep]), or convert it to safetensors"
+            f"{path} needs torch to be read (pip install 'mvgen[prep]'), or convert it to safetensors"
         ) from None
     try:
         held: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

@@ -41,7 +41,7 @@ def embed(prompts: list[str], source: str) -> Text:
         from transformers import AutoTokenizer, T5EncoderModel
     except ImportError:
         raise UserError(
-            "text needs torch and transformers (pip install -e .[prep]), or a prompt embedded elsewhere (--text-file)"
+            "text needs torch and transformers (pip install 'mvgen[prep]'), or a prompt embedded (--text-file)"
         ) from None
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)

@@ -50,7 +50,7 @@ def midi_sound(
     try:
         import pretty_midi
     except ModuleNotFoundError:
-        raise UserError("MIDI files are read by pretty_midi; pip install -e .[prep]") from None
+        raise UserError("MIDI files are read by pretty_midi; pip install 'mvgen[prep]'") from None
     name = os.fspath(path)
     try:
         if os.path.getsize(name) > MOST_BYTES:
