@@ -99,6 +99,14 @@ AUDIOCRAFT = [
     "julius>=0.2.7",  # its resampling
 ]
 
+DOCS = [
+    "mkdocs-material>=9.7,<10",  # the site
+    "mkdocstrings[python]>=1.0,<2",  # its reference, out of docstrings
+    "nbclient>=0.10",  # runs the notebook, in a test
+    "nbformat>=5.10",  # reads it
+    "ipykernel>=6.29",  # the Python that it runs in
+]
+
 DEV = [
     "pytest>=8",  # runs the tests
     "pytest-xdist>=3.6,<4",  # on all cores: most of a test is compiling, which one core does
@@ -151,6 +159,7 @@ setup(
         "browser": BROWSER,
         "tpu": ["jax[tpu]"],  # libtpu; also compiles for a pod where there is no TPU
         "cuda": ["jax[cuda12]"],  # NVIDIA GPUs, with CUDA's libraries from wheels
+        "docs": DOCS,
         "dev": DEV,
     },
 )
