@@ -1,4 +1,5 @@
-"""For the site: links out of docs/, which lead to files of the repository, become those files' names."""
+"""For the site: links out of docs/, which lead to files of the repository, become those files' names; and the roles
+that docstrings name things by (``:class:`` and the like) are left out."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent.resolve()
+ROLE = re.compile(r":?\b(?:class|func|meth|mod|data|attr):\s*(?=<(?:code|a)\b)")
 OUTWARD = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)#:\s]+)(#[^)]*)?\)")
 
 
@@ -23,3 +25,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f"`{name}`" if name.endswith(text) else f"{match['text']} (`{name}`)"
 
     return OUTWARD.sub(named, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Called by mkdocs with each page as HTML; returns it."""
+    return ROLE.sub("", html)

@@ -15,12 +15,11 @@ written is read again and compared before the command is done (docs/export.md).
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
-from mvgen.errors import run_command
+from mvgen.errors import CommandParser, run_command
 from mvgen.inference.card import read_scores
 from mvgen.inference.export import export_musicgen, export_safetensors
 from mvgen.inference.options import add_filming, add_sampling, filming_of, sampling_of
@@ -33,7 +32,7 @@ FORMATS = ("safetensors", "musicgen", "stablehlo")
 
 def command(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m mvgen.export", description="Write the model of a checkpoint in a form that others read."
     )
     parser.add_argument(

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import mvgen
-from mvgen.errors import UserError, run_command, seed_in_range
+from mvgen.errors import CommandParser, UserError, run_command, seed_in_range
 from mvgen.evaluation.performances import perform_split
 from mvgen.files import check_output, make_folder
 from mvgen.inference.film import check_original
@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Reads the arguments and generates."""
-    parser = argparse.ArgumentParser(prog="python -m mvgen.generate", description="Generates music or video.")
+    parser = CommandParser(prog="python -m mvgen.generate", description="Generates music or video.")
     add_arguments(parser)
     given = parser.parse_args(argv)
     seed_in_range("--seed", given.seed)
