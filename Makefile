@@ -21,7 +21,7 @@ $(READY): setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed (make setup PYTHON=...)" >&2; exit 1; }
 	@echo "setting up $(VENV) (some minutes, about 3 GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[prep,eval,repertoire,dev]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[prep,eval,repertoire,docs,dev]'
 	@# Without its dependencies: one of them (pyaudio) wants a sound card's headers, and is not used here.
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps tinysoundfont
 	@touch $@
@@ -65,7 +65,6 @@ fuzz: setup ## generation and conversion from hundreds of mutated files (about a
 	@MVGEN_FUZZ=300 $(BIN)/python -m pytest -q -s tests/mvgen/test_fuzz.py tests/data_prep/test_bad_input.py -k mutated
 
 docs: setup ## the documentation as a site (build/site/index.html), every link checked
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@$(BIN)/python -m mkdocs build --strict -q
 
 wheel: setup ## build wheel and sdist (dist/), install in a fresh environment, use it there: slow, 3 GB

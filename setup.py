@@ -1,7 +1,7 @@
 """What mvgen needs, and why each thing was chosen.
 
     pip install -e .                    training, generation and export (JAX, no PyTorch, no TensorFlow)
-    pip install -e .[prep,eval,dev]     all that `make setup` installs
+    pip install -e .[prep,eval,repertoire,docs,dev]     all that `make setup` installs
 
 The ranges say what the code is written for; ``constraints.txt`` pins the one set that the tests ran with.
 """

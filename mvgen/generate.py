@@ -10,11 +10,12 @@ Music is written onto its own video, whose picture is copied as it is. The same 
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import asdict
 from pathlib import Path
 
 import mvgen
-from mvgen.errors import CommandParser, UserError, run_command, seed_in_range
+from mvgen.errors import CommandParser, UserError, in_range, run_command, seed_in_range
 from mvgen.evaluation.performances import perform_split
 from mvgen.files import check_output, make_folder
 from mvgen.inference.film import check_original
@@ -32,6 +33,9 @@ from mvgen.inference.options import (
     mastering_of,
     sampling_of,
 )
+
+MOST_TOGETHER = 4096
+"""Clips of `--batch`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +100,8 @@ def main(argv: list[str] | None = None) -> int:
     elif given.direction == "video":
         _film(given)
     else:
+        in_range("--limit", given.limit, 0, math.inf)
+        in_range("--batch", given.batch, 1, MOST_TOGETHER)
         make_folder("--out", given.out)
         perform_split(
             given.checkpoint, given.records, Path(given.out), sampling_of(given), filming_of(given), split=given.split,

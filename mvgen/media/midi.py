@@ -59,9 +59,9 @@ def midi_sound(
     except FileNotFoundError:
         raise UserError(f"there is no file {name}") from None
     except OSError as error:
-        raise UserError(f"{name} cannot be read as MIDI: {error.strerror or error}") from None
+        raise UserError(f"{name} cannot be read as MIDI: {error.strerror or error or 'it ends too soon'}") from None
     except (ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError) as error:
-        raise UserError(f"{name} cannot be read as MIDI: {error}") from None
+        raise UserError(f"{name} cannot be read as MIDI: {error or 'it ends too soon'}") from None
     notes = [note for part in midi.instruments for note in part.notes]
     if not notes:
         raise UserError(f"{name}: a MIDI file without a note")

@@ -37,6 +37,7 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from mvgen.data.index import DESCRIPTION_FILE
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
 from mvgen.files import write_json
@@ -75,6 +76,8 @@ def read_description(workdir: Path) -> tuple[ConfigDict, dict[str, Any]]:
         records = json.loads((workdir / RECORDS_FILE).read_text())
         RecordSpec.from_json(records["spec"])
     except (FileNotFoundError, NotADirectoryError):
+        if (workdir / DESCRIPTION_FILE).is_file():
+            raise UserError(f"{workdir} holds records; name the --workdir of a run that was trained on them") from None
         raise UserError(
             f"{workdir} is not a checkpoint: it has no {CONFIG_FILE} and {RECORDS_FILE}; "
             "name the --workdir of a training run, or a step in its folder checkpoints"
@@ -288,7 +291,8 @@ def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, int]:
     """
     given = Path(checkpoint).absolute()
     if not given.is_dir():
-        raise UserError(f"{checkpoint} is not a checkpoint: no such folder")
+        told = "a file; name its folder" if given.is_file() else "no such folder"
+        raise UserError(f"{checkpoint} is not a checkpoint: {told}")
     if given.parent.name == FOLDER and given.name.isdigit() and (given.parent.parent / CONFIG_FILE).is_file():
         return given.parent.parent, int(given.name)
     config, _ = read_description(given)
