@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
     config.train.ema = 0.98
     config.train.steps = 400
     config.train.eval_every = 25
+    config.train.eval_batches = 4  # few clips are held out
     config.train.stop_after = 4
     config.train.checkpoint_every = 100
     return config

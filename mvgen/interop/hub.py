@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
+from functools import cache
 from pathlib import Path
 
 from mvgen.errors import UserError
@@ -21,6 +23,18 @@ HUB = "hub:"
 def is_hub_name(name: str) -> bool:
     """Whether it has the form ``owner/model``."""
     return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and not name.startswith(".")
+
+
+@cache
+def announce(name: str) -> None:
+    """Says, once, that a name which may be a mistyped path is asked for on the hub.
+
+    Raises:
+        ValueError: it is no name of the hub, and nothing is asked.
+    """
+    if not is_hub_name(name):
+        raise ValueError(f"there is no folder {name}, and a name of the hub has the form OWNER/MODEL")
+    print(f"asking the Hugging Face hub for {name}: there is no such folder here", file=sys.stderr)
 
 
 def hub_folder(name: str, patterns: tuple[str, ...], cached: bool = False) -> Path:

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from safetensors.numpy import load_file
 
 from mvgen.errors import UserError
 from mvgen.interop.encodec import fill
-from mvgen.interop.hub import hub_folder, is_hub_name
+from mvgen.interop.hub import announce, hub_folder, is_hub_name
 from mvgen.models.codec import Codec, CodecConfig, EncodecNetwork
 from mvgen.models.config import DecoderConfig
 from mvgen.models.positions import musicgen_sinusoid
@@ -309,7 +308,7 @@ def _folder(source: str) -> Path:
         return Path(source)
     if not is_hub_name(source):
         raise UserError(f"no MusicGen at {source}: neither a folder nor a hub's name such as facebook/musicgen-small")
-    print(f"there is no folder {source}; asking the Hugging Face hub for it", file=sys.stderr)
+    announce(source)
     return hub_folder(source, FILES)
 
 
