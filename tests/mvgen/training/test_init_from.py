@@ -234,6 +234,12 @@ def test_a_part_that_may_begin_anew_is_left_out_where_it_is_of_another_shape(
         checkpoint.trained_params(str(first_run), wanted, SPEC, ("movement",))
     found = checkpoint.trained_params(str(first_run), wanted, SPEC, ("movement", "denoiser"))
     assert set(found) == set(wanted) - {"denoiser"} and "denoiser begins anew" in capsys.readouterr().err
+    # A run that does not teach the part need not say so.
+    program = step.build(config, SPEC, sharding.make_mesh())
+    with pytest.raises(UserError, match="is another: denoiser/"):
+        loop.starting_params(config, program, SPEC)
+    config.loss.video = 0.0
+    assert set(loop.starting_params(config, program, SPEC) or {}) == set(wanted) - {"denoiser"}
 
 
 def test_tokens_of_another_codec_are_another_language(first_run: Path, tmp_path: Path) -> None:
