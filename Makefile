@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 AUDIOCRAFT := .venv-audiocraft
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-weights setup-audiocraft demo test test-slow lint fuzz clean
+.PHONY: help setup setup-weights setup-audiocraft demo test test-slow lint fuzz docs wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ $(READY): setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed (make setup PYTHON=...)" >&2; exit 1; }
 	@echo "setting up $(VENV) (some minutes, about 3 GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[prep,eval,repertoire,dev]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[prep,eval,repertoire,docs,dev]'
 	@# Without its dependencies: one of them (pyaudio) wants a sound card's headers, and is not used here.
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps tinysoundfont
 	@touch $@
@@ -63,6 +63,14 @@ test-slow: setup ## the tests that take minutes each: the demo script, clips lea
 
 fuzz: setup ## generation and conversion from hundreds of mutated files (about an hour)
 	@MVGEN_FUZZ=300 $(BIN)/python -m pytest -q -s tests/mvgen/test_fuzz.py tests/data_prep/test_bad_input.py -k mutated
+
+docs: setup ## the documentation as a site (build/site/index.html), every link checked
+	@$(BIN)/python -m mkdocs build --strict -q
+
+wheel: setup ## build wheel and sdist (dist/), install in a fresh environment, use it there: slow, 3 GB
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt build
+	@rm -rf dist build/lib && $(BIN)/python -m build --outdir dist . >/dev/null
+	@PYTHON=$(abspath $(shell command -v $(PYTHON))) bash tests/packaging/fresh_install.sh dist
 
 clean: ## remove both environments, caches and build outputs (runs/ stays)
 	rm -rf $(VENV) $(AUDIOCRAFT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,12 +1,18 @@
 """What mvgen needs, and why each thing was chosen.
 
     pip install -e .                    training, generation and export (JAX, no PyTorch, no TensorFlow)
-    pip install -e .[prep,eval,dev]     all that `make setup` installs
+    pip install -e .[prep,eval,repertoire,docs,dev]     all that `make setup` installs
 
 The ranges say what the code is written for; ``constraints.txt`` pins the one set that the tests ran with.
 """
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mvgen/__init__.py").read_text(encoding="utf-8"), re.M)[1]
 
 CORE = [
     "jax>=0.10,<0.12",  # the arrays, gradients and compiler of everything in mvgen
@@ -93,6 +99,14 @@ AUDIOCRAFT = [
     "julius>=0.2.7",  # its resampling
 ]
 
+DOCS = [
+    "mkdocs-material>=9.7,<10",  # the site
+    "mkdocstrings[python]>=1.0,<2",  # its reference, out of docstrings
+    "nbclient>=0.10",  # runs the notebook, in a test
+    "nbformat>=5.10",  # reads it
+    "ipykernel>=6.29",  # the Python that it runs in
+]
+
 DEV = [
     "pytest>=8",  # runs the tests
     "pytest-xdist>=3.6,<4",  # on all cores: most of a test is compiling, which one core does
@@ -109,8 +123,10 @@ DEV = [
 
 setup(
     name="mvgen",
-    version="0.1.0",
+    version=VERSION,
     description="Learns how a musician's movements make the music: music from silent video, video from music",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
     classifiers=[
@@ -143,6 +159,7 @@ setup(
         "browser": BROWSER,
         "tpu": ["jax[tpu]"],  # libtpu; also compiles for a pod where there is no TPU
         "cuda": ["jax[cuda12]"],  # NVIDIA GPUs, with CUDA's libraries from wheels
+        "docs": DOCS,
         "dev": DEV,
     },
 )

@@ -51,6 +51,7 @@ BOUNDS = {
     "train.eval_batches": AT_LEAST_1,
     "train.checkpoint_every": AT_LEAST_1,
     "train.keep_checkpoints": AT_LEAST_1,
+    "train.stop_after": AT_LEAST_0,
     "train.rollback_after": AT_LEAST_1,
 }
 """Smallest and largest value of each number, checked before a run; sizes in ``model`` are checked by the model."""
@@ -156,6 +157,7 @@ def get_config() -> ConfigDict:
     config.train.log_every = 10  # steps between lines of progress and TensorBoard scalars
     config.train.eval_every = 1125  # steps between evaluations of the losses on eval_split; 0: never
     config.train.eval_batches = 12
+    config.train.stop_after = 0  # early stopping: so many evaluations in a row without a lower loss; 0: never
     config.train.samples = False  # each evaluation also plays and films a held-out window, for TensorBoard
     config.train.checkpoint_every = 700  # steps
     config.train.keep_checkpoints = 2

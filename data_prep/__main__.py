@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
 from mvgen.data.huge_pages import restart_in_huge_pages
-from mvgen.errors import UserError, run_command
+from mvgen.errors import CommandParser, run_command
 
 COMMANDS = {
     "recital": ("data_prep.recital.command", "compose, play and film performances: videos with known notes"),
@@ -24,24 +22,14 @@ COMMANDS = {
 """Command: module with ``add_arguments(parser)`` and ``run(args) -> int``, and one line of help."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Answers a wrong command line with one line, as every other bad input; options are written in full."""
-
-    def __init__(self, **settings: Any):
-        super().__init__(**{**settings, "allow_abbrev": False})
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see `{self.prog} --help`")
-
-
 def main(arguments: Sequence[str]) -> int:
     """Runs one command.
 
     Raises:
         UserError: no such command, or a wrong option.
     """
-    parser = _Parser(prog="python -m data_prep", description=__doc__)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    parser = CommandParser(prog="python -m data_prep", description=__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
     named = next((argument for argument in arguments if argument in COMMANDS), None)
     for name, (module_name, text) in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")

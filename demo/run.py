@@ -27,7 +27,7 @@ from mvgen.evaluation.folders import evaluate_folders, read_manifest
 from mvgen.evaluation.metrics.table import lines
 from mvgen.evaluation.report import Direction, Fact, choose_examples, write_report
 from mvgen.files import write_json
-from mvgen.training.logger import read_history
+from mvgen.training.history import read_history
 
 ROOT = Path(__file__).resolve().parent.parent
 HELD_OUT_SEED, TRAIN_SEED = 100, 1

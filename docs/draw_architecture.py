@@ -277,12 +277,13 @@ def draw_records(ax: Axes) -> None:
         ("frames", PICTURE),
         ("flow", PICTURE),
         ("semantic", PICTURE),
+        ("landmarks", PICTURE),
         ("tokens", SOUND),
         ("notes", LATENT),
         ("source, split", QUIET),
     )
     for i, (name, colour) in enumerate(rows):
-        y = 268 + i * 50
+        y = 266 + i * 43
         ax.add_patch(Circle((1530, y), 8, color=colour))
         text(ax, 1552, y, name, 22)
     text(ax, 1520, 572, "CRC checked", 20.5, QUIET)
@@ -437,7 +438,7 @@ def draw_video(ax: Axes) -> None:
                     edgecolor="none",
                 )
             )
-    text(ax, 1284, 1264, "each frame hears its own two tokens", 20.5, QUIET)
+    text(ax, 1284, 1264, "each frame hears the sound around it", 20.5, QUIET)
 
 
 def draw() -> plt.Figure:

@@ -15,7 +15,7 @@ from mvgen.pretrained import RECITAL
 if TYPE_CHECKING:
     from mvgen.api import Pipeline
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 PRETRAINED = RECITAL
@@ -29,7 +29,7 @@ def load(
 
     Args:
         checkpoint: a training folder (the newest of its steps is taken), one of its steps, or an exported model
-            (docs/export.md): its folder, or its name on the Hugging Face hub, from where it is fetched. By default the
+            (docs/export.md): its folder, or ``hub:owner/model``, fetched from the Hugging Face hub. By default the
             model that comes with mvgen.
         semantic, landmarks: for a model that sees semantic embeddings or landmarks of frames: where what makes them
             lies, if not where it lay for the records.

@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 
 from mvgen.data.records import RecordSource, RecordSpec, read_description
-from mvgen.errors import UserError, run_command, seed_in_range, without_extra
+from mvgen.errors import CommandParser, UserError, run_command, seed_in_range, without_extra
 
 try:
     from mvgen.evaluation.ablation.run import PLAIN, Settings, base_config, chosen, run
@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:  # mir_eval and matplotlib are not for thos
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    words = argparse.ArgumentParser(
+    words = CommandParser(
         prog="python -m mvgen.ablate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     words.add_argument("--data", required=True, metavar="DIR", help="records to learn from (split train)")

@@ -27,14 +27,14 @@ from mvgen.benchmarks import loader
 from mvgen.benchmarks.beside_transformers import HEADING, measure_codec, measure_music
 from mvgen.benchmarks.codec import CodecCase
 from mvgen.benchmarks.music import CLOCKS, SIZES, Case
-from mvgen.errors import UserError, run_command
+from mvgen.errors import CommandParser, UserError, run_command
 from mvgen.files import check_output, preset, write_json
 from mvgen.training import goodput
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    words = argparse.ArgumentParser(
+    words = CommandParser(
         prog="python -m mvgen.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     subjects = words.add_subparsers(dest="subject", required=True, metavar="music|data|train|goodput")

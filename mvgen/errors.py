@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +14,16 @@ LAST_SEED = 2**32 - 1
 
 class UserError(Exception):
     """Something the user can mend. The message is one line: what is wrong, where, what to do."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Answers a wrong command line with one line, as every other bad input; options are written in full."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(**{**settings, "allow_abbrev": False})
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
 
 
 def in_range(name: str, value: float, low: float, high: float) -> None:
@@ -73,8 +84,11 @@ def without_extra(error: ModuleNotFoundError, extra: str, name: str) -> NoReturn
     missing = (error.name or "").partition(".")[0]
     if missing in ("", "mvgen", "data_prep"):
         raise error
-    line = f"{missing} is not installed: it comes with `pip install -e .[{extra}]`"
+    line = f"{missing} is not installed: it comes with `pip install 'mvgen[{extra}]'`"
     if name == "__main__":
+        if {"-h", "--help"} & set(sys.argv[1:]):  # what it does is told all the same
+            print(f"{sys.modules[name].__doc__}\n{line}, with which --help lists all options")
+            sys.exit(0)
         print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
     raise ImportError(line, name=error.name) from error

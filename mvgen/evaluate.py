@@ -11,10 +11,9 @@ What each number means: docs/metrics.md. ``--validate`` says how well transcribe
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from mvgen.errors import UserError, run_command, seed_in_range, without_extra
+from mvgen.errors import CommandParser, UserError, run_command, seed_in_range, without_extra
 from mvgen.files import check_output, write_json
 
 try:
@@ -30,7 +29,7 @@ except ModuleNotFoundError as error:  # mir_eval and matplotlib are not for thos
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m mvgen.evaluate",
         description="Scores a folder of generated videos with sound against a folder of originals, matched by name.",
     )

@@ -6,7 +6,7 @@
 
 With ``safetensors`` the folder then holds ``model.safetensors`` (one tensor a parameter, named by its path with dots),
 ``config.json`` (the whole configuration), ``records.json`` (what the model was trained on: codec, sizes) and a model
-card; every command's ``--checkpoint`` takes such a folder, or the hub's name of one. ``--push`` puts it there.
+card; every command's ``--checkpoint`` takes such a folder, or ``hub:OWNER/MODEL``. ``--push`` puts it there.
 With ``musicgen`` it is one that ``transformers.MusicgenForCausalLM.from_pretrained`` loads: the token decoder alone,
 and beside it what makes its conditioning; see :mod:`mvgen.interop.musicgen_folder`. With ``stablehlo`` it runs without
 mvgen, at one length: ``run.py`` in it imports jax and numpy alone; see :mod:`mvgen.inference.stablehlo`. What is
@@ -15,17 +15,16 @@ written is read again and compared before the command is done (docs/export.md).
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
-from mvgen.errors import run_command
+from mvgen.errors import CommandParser, run_command
 from mvgen.inference.card import read_scores
 from mvgen.inference.export import export_musicgen, export_safetensors
 from mvgen.inference.options import add_filming, add_sampling, filming_of, sampling_of
 from mvgen.inference.stablehlo import export_stablehlo
-from mvgen.interop.hub import folder_of, push
+from mvgen.interop.hub import folder_of, hub_name, push
 from mvgen.training.weights_file import DTYPES, EXPORTED_FILES, WEIGHTS_FILE
 
 FORMATS = ("safetensors", "musicgen", "stablehlo")
@@ -33,7 +32,7 @@ FORMATS = ("safetensors", "musicgen", "stablehlo")
 
 def command(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m mvgen.export", description="Write the model of a checkpoint in a form that others read."
     )
     parser.add_argument(
@@ -58,7 +57,7 @@ def command(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--push", default="", metavar="REPO_OR_DIR",
-        help="then put the files into a repository of the Hugging Face hub (OWNER/MODEL; a new one is private) or "
+        help="then put the files into a repository of the Hugging Face hub (hub:OWNER/MODEL; a new one is private) or "
         "another folder",
     )  # fmt: skip
     parser.add_argument(
@@ -74,6 +73,7 @@ def command(argv: list[str] | None = None) -> int:
     add_sampling(fixed)
     add_filming(fixed)
     given = parser.parse_args(argv)
+    hub_name(given.push)  # a name that is none says so before the work
     checkpoint, out = folder_of(given.checkpoint, EXPORTED_FILES), Path(given.out)
     scores = {Path(path).stem: read_scores(path) for path in given.scores}
     told: dict[str, float | str] = {}

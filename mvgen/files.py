@@ -83,6 +83,8 @@ def make_folder(option: str, out: str | os.PathLike[str]) -> None:
     Raises:
         UserError: it cannot be made, or not be written.
     """
+    if os.path.isfile(out):
+        raise UserError(f"{option} {os.fspath(out)} is a file; name a folder")
     try:
         os.makedirs(out, exist_ok=True)
     except OSError as error:

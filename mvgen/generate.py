@@ -11,11 +11,12 @@ in it instead. The same seed gives the same file.
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import asdict
 from pathlib import Path
 
 import mvgen
-from mvgen.errors import UserError, run_command, seed_in_range
+from mvgen.errors import CommandParser, UserError, in_range, run_command, seed_in_range
 from mvgen.evaluation.performances import perform_split
 from mvgen.files import check_output, make_folder
 from mvgen.inference.film import check_original
@@ -35,6 +36,9 @@ from mvgen.inference.options import (
     sampling_of,
 )
 from mvgen.media.midi import SUFFIXES, is_midi
+
+MOST_TOGETHER = 4096
+"""Clips of `--batch`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Reads the arguments and generates."""
-    parser = argparse.ArgumentParser(prog="python -m mvgen.generate", description="Generates music or video.")
+    parser = CommandParser(prog="python -m mvgen.generate", description="Generates music or video.")
     add_arguments(parser)
     given = parser.parse_args(argv)
     seed_in_range("--seed", given.seed)
@@ -111,6 +115,8 @@ def main(argv: list[str] | None = None) -> int:
     elif given.direction == "video":
         _film(given)
     else:
+        in_range("--limit", given.limit, 0, math.inf)
+        in_range("--batch", given.batch, 1, MOST_TOGETHER)
         make_folder("--out", given.out)
         perform_split(
             given.checkpoint, given.records, Path(given.out), sampling_of(given), filming_of(given), split=given.split,

@@ -14,14 +14,14 @@ import argparse
 from pathlib import Path
 
 import mvgen
-from mvgen.errors import in_range, run_command
+from mvgen.errors import CommandParser, in_range, run_command
 from mvgen.files import check_output
 from mvgen.inference.options import add_checkpoint, add_features
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    words = argparse.ArgumentParser(
+    words = CommandParser(
         prog="python -m mvgen.retrieve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_checkpoint(words)

@@ -22,7 +22,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mvgen.errors import UserError, run_command, seed_in_range, without_extra
+from mvgen.errors import CommandParser, UserError, run_command, seed_in_range, without_extra
 from mvgen.files import make_folder
 from mvgen.inference.options import add_sampling, sampling_of
 
@@ -36,7 +36,7 @@ except ModuleNotFoundError as error:  # mir_eval and matplotlib are not for thos
 
 def main(argv: list[str] | None = None) -> int:
     """Measures all sets and writes what was found."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m mvgen.robustness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--checkpoint", metavar="DIR", help="working folder of a run")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import mvgen
 from mvgen.data.groups import read_groups
-from mvgen.errors import UserError, in_range, run_command, seed_in_range
+from mvgen.errors import CommandParser, UserError, in_range, run_command, seed_in_range
 from mvgen.evaluation.plain_sync import PlainWays, prove_plainly, shares, shares_told
 from mvgen.evaluation.synchronisation import prove, told
 from mvgen.files import check_output, write_json
@@ -30,7 +30,7 @@ from mvgen.inference.synchronisation import LOOKED_AT_SECONDS, REACH_SECONDS, ST
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    words = argparse.ArgumentParser(
+    words = CommandParser(
         prog="python -m mvgen.sync", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     words.add_argument(

@@ -2,7 +2,7 @@
 
     python -m mvgen.train_compile --config=pod_v5p_256 --topology=v5p:4x8x8 [--config.FIELD=VALUE ...]
 
-Needs no TPU: libtpu (`pip install -e .[tpu]`) compiles for v5e, v5p, v6e and tpu7x slices; for NVIDIA GPUs (h100:8,
+Needs no TPU: libtpu (`pip install 'mvgen[tpu]'`) compiles for v5e, v5p, v6e and tpu7x slices; for NVIDIA GPUs (h100:8,
 h200:1) jax's CUDA plugin does ([cuda]), and without it what can be known is told. A step that does not fit is an error;
 --search then looks for rematerialisation, a mesh or a batch that does. docs/scaling.md says what each figure means.
 """

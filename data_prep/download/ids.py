@@ -152,7 +152,7 @@ def library() -> Any:
         import yt_dlp
     except ImportError:
         raise UserError(
-            "videos of this data set are fetched by yt-dlp, which is not installed: pip install -e .[download]"
+            "videos of this data set are fetched by yt-dlp, which is not installed: pip install 'mvgen[download]'"
         ) from None
     return yt_dlp
 

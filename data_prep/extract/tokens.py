@@ -20,6 +20,7 @@ import numpy as np
 from data_prep.extract.audiocraft import audiocraft_hash, is_audiocraft, load_audiocraft
 from mvgen.clock import CODEC_SAMPLE_RATE, TOKEN_RATE
 from mvgen.errors import UserError
+from mvgen.interop.hub import announce
 from mvgen.interop.weights import ready
 
 PACKAGED = ("encodec_tiny",)
@@ -37,9 +38,14 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def codec_location(name: str) -> str:
-    """A folder, or a hub name, for a preset, a folder or a hub name."""
+    """A folder, or a hub name, for a preset, a folder or a hub name. Raises ``UserError`` where it is none of these."""
     if name in PACKAGED:
         return str(resources.files("mvgen") / "codecs" / name)
+    if name not in HUB and not os.path.isdir(name):
+        try:
+            announce(name)
+        except ValueError as error:
+            raise UserError(_not_found(name, error)) from None
     return HUB.get(name, name)
 
 

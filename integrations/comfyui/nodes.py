@@ -66,7 +66,7 @@ class LoadModel:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        tooltip = "a training folder, an exported model, or its name on the Hugging Face hub"
+        tooltip = "a training folder, an exported model, or hub:OWNER/MODEL of the Hugging Face hub"
         return {"required": {"checkpoint": ("STRING", {"default": "", "tooltip": tooltip})}}
 
     def load(self, checkpoint: str) -> tuple[Pipeline]:

@@ -1,6 +1,6 @@
 """mvgen as those who know diffusers expect a pipeline: ``from_pretrained``, a call with its names, ``save_pretrained``.
 
-    pipe = MVGenPipeline.from_pretrained("owner/model, or a folder")
+    pipe = MVGenPipeline.from_pretrained("owner/model", or a folder)
     music = pipe(video="performance.mp4", generator=1)
     film = pipe(image="first frame.png", audio="song.wav", num_inference_steps=4, output_type="pil")
 
@@ -24,7 +24,7 @@ from mvgen import clock
 from mvgen.api import Film, Filming, Music, Pipeline, Sampling
 from mvgen.errors import LAST_SEED, UserError
 from mvgen.inference.export import export_safetensors
-from mvgen.interop.hub import push
+from mvgen.interop.hub import HUB, is_hub_name, push
 
 File = str | os.PathLike[str]
 OUTPUT_TYPES = ("np", "pil")
@@ -61,8 +61,8 @@ class MVGenPipeline:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: File, **options: Any) -> MVGenPipeline:
-        """Reads a model; name and ``options`` as for :func:`mvgen.load`."""
-        return cls(mvgen.load(pretrained_model_name_or_path, **options))
+        """Reads a model: a folder, or a name of the hub; ``options`` as for :func:`mvgen.load`."""
+        return cls(mvgen.load(_named(pretrained_model_name_or_path), **options))
 
     def save_pretrained(self, save_directory: File) -> None:
         """Writes it as ``mvgen.export --format safetensors`` does, into a new folder."""
@@ -72,7 +72,7 @@ class MVGenPipeline:
         """Puts it into a repository of the hub, which is made private where it is missing; returns where it is."""
         with tempfile.TemporaryDirectory(prefix="mvgen-") as folder:
             export_safetensors(self.model.loaded.checkpoint, out := Path(folder) / "model")
-            return push(out, repo_id, commit_message)
+            return push(out, _named(repo_id), commit_message)
 
     def __call__(
         self,
@@ -132,3 +132,9 @@ class MVGenPipeline:
 
 def _scale(given: float | None, otherwise: float) -> float:
     return otherwise if given is None else given
+
+
+def _named(name: File) -> str:
+    """A name as diffusers takes it, as mvgen takes it: what is no folder here is a name of the hub."""
+    name = os.fspath(name)
+    return HUB + name if is_hub_name(name) and not os.path.exists(name) else name

@@ -21,7 +21,7 @@ from mvgen.interop.musicgen import read_musicgen, theirs
 from mvgen.interop.musicgen_folder import Origin, write_musicgen
 from mvgen.models.config import MVGenConfig
 from mvgen.training.checkpoint import find, first_origin, load_params, write_description
-from mvgen.training.logger import read_history
+from mvgen.training.history import read_history
 from mvgen.training.step import Params
 from mvgen.training.weights_file import WEIGHTS_FILE, read_weights, write_weights
 

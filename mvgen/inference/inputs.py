@@ -77,7 +77,7 @@ class FilmReader:
         except UserError as error:
             raise UserError(f"{error}; this model sees its embeddings: name its folder, --semantic DIR") from None
         except ImportError:
-            raise UserError("semantic embeddings need torch and transformers: pip install -e .[prep]") from None
+            raise UserError("semantic embeddings need torch and transformers: pip install 'mvgen[prep]'") from None
         if wanted and found != wanted:
             raise UserError(
                 f"the semantic encoder {named} has other weights ({found[:12]}) than the one that made the records "

@@ -21,7 +21,7 @@ class Loaded:
     """What all that is done with a checkpoint shares, each part read when it is first needed and then kept.
 
     Args:
-        checkpoint: a training folder, one of its steps, an exported model, or the hub's name of one, which is fetched.
+        checkpoint: a training folder, one of its steps, an exported model, or ``hub:owner/model``, which is fetched.
         encoder, landmarks: see :class:`mvgen.inference.inputs.FilmReader`.
 
     Attributes:

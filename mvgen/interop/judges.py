@@ -1,7 +1,7 @@
 """Embedders and classifiers for FAD, FVD and KL, in transformers' format, from a folder that the user has.
 
 Nothing is fetched: a folder holds ``config.json`` and ``model.safetensors``, and for sounds
-``preprocessor_config.json``. torch and transformers are needed only here (``pip install -e .[prep]``).
+``preprocessor_config.json``. torch and transformers are needed only here (``pip install 'mvgen[prep]'``).
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _libraries() -> tuple[Any, Any]:
         import transformers
         from transformers.utils import logging
     except ImportError:
-        raise UserError("--weights needs torch and transformers: pip install -e .[prep]") from None
+        raise UserError("--weights needs torch and transformers: pip install 'mvgen[prep]'") from None
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     return torch, transformers

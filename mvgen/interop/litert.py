@@ -81,7 +81,7 @@ class Network:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError:
-            raise UserError("landmarks need LiteRT: pip install -e .[vision]") from None
+            raise UserError("landmarks need LiteRT: pip install 'mvgen[vision]'") from None
         try:
             self._interpreter: Any = Interpreter(model_content=content, num_threads=threads)
             self._interpreter.allocate_tensors()

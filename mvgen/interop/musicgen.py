@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 
 from mvgen.errors import UserError
 from mvgen.interop.encodec import fill
-from mvgen.interop.hub import hub_folder, is_hub_name
+from mvgen.interop.hub import announce, hub_folder, is_hub_name
 from mvgen.models.codec import Codec, CodecConfig, EncodecNetwork
 from mvgen.models.config import DecoderConfig
 from mvgen.models.positions import musicgen_sinusoid
@@ -308,6 +308,7 @@ def _folder(source: str) -> Path:
         return Path(source)
     if not is_hub_name(source):
         raise UserError(f"no MusicGen at {source}: neither a folder nor a hub's name such as facebook/musicgen-small")
+    announce(source)
     return hub_folder(source, FILES)
 
 
@@ -359,7 +360,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         import torch
     except ImportError:
         raise UserError(
-            f"{path} needs torch to be read (pip install -e .[prep]), or convert it to safetensors"
+            f"{path} needs torch to be read (pip install 'mvgen[prep]'), or convert it to safetensors"
         ) from None
     try:
         held: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

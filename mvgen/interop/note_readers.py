@@ -32,7 +32,7 @@ GAP, SHORTEST = 11, 5
 """Moments (of 11.6 ms) for which a note may fade and still go on, and that it must last."""
 MISSING = {
     BASIC_PITCH: "basic_pitch's network is not here: `make setup-weights` fetches its wheel, which is only read",
-    SWIFT_F0: "swift_f0 is not here: pip install -e .[hearing]",
+    SWIFT_F0: "swift_f0 is not here: pip install 'mvgen[hearing]'",
 }
 
 
@@ -51,7 +51,7 @@ class BasicPitch:
         try:
             import onnxruntime
         except ImportError:
-            raise UserError("basic_pitch runs by onnxruntime: pip install -e .[hearing]") from None
+            raise UserError("basic_pitch runs by onnxruntime: pip install 'mvgen[hearing]'") from None
         self._session: Any = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def __call__(self, sound: np.ndarray, rate: int) -> np.ndarray:

@@ -27,7 +27,7 @@ def _libraries() -> tuple[Any, Any, str]:
         import transformers
         from transformers.utils import logging
     except ImportError:
-        raise UserError("the reference needs torch and transformers: pip install -e .[prep]") from None
+        raise UserError("the reference needs torch and transformers: pip install 'mvgen[prep]'") from None
     logging.set_verbosity_error()
     if hasattr(os, "sched_getaffinity"):
         torch.set_num_threads(len(os.sched_getaffinity(0)))

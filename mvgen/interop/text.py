@@ -8,7 +8,6 @@ nor transformers. MusicGen's own encoder is T5-base, frozen.
 
 from __future__ import annotations
 
-import argparse
 import os
 
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from mvgen.errors import UserError, run_command
+from mvgen.errors import CommandParser, UserError, run_command
 from mvgen.files import whole_file
 from mvgen.models.token_decoder import Text
 
@@ -41,7 +40,7 @@ def embed(prompts: list[str], source: str) -> Text:
         from transformers import AutoTokenizer, T5EncoderModel
     except ImportError:
         raise UserError(
-            "text needs torch and transformers (pip install -e .[prep]), or a prompt embedded elsewhere (--text-file)"
+            "text needs torch and transformers (pip install 'mvgen[prep]'), or a prompt embedded (--text-file)"
         ) from None
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
@@ -86,7 +85,7 @@ def read_text(path: str | os.PathLike[str]) -> Text:
 
 def command(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m mvgen.interop.text", description="Embed a prompt for mvgen.generate music --text-file."
     )
     parser.add_argument("--encoder", required=True, metavar="NAME", help="folder or hub name of a T5")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mvgen.errors import UserError
+from mvgen.interop.hub import announce
 
 
 def find_file(location: str, name: str) -> Path | None:
@@ -26,6 +27,7 @@ def find_file(location: str, name: str) -> Path | None:
     if os.path.isdir(location):
         path = Path(location) / name
         return path if path.is_file() else None
+    announce(location)
     from transformers.utils import cached_file
 
     return Path(str(cached_file(location, name)))

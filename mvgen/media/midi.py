@@ -89,7 +89,7 @@ def _read(path: str | os.PathLike[str]) -> Any:
     try:
         import pretty_midi
     except ModuleNotFoundError:
-        raise UserError("MIDI files are read by pretty_midi; pip install -e .[prep]") from None
+        raise UserError("MIDI files are read by pretty_midi; pip install 'mvgen[prep]'") from None
     name = os.fspath(path)
     try:
         size = os.path.getsize(name)
@@ -152,7 +152,7 @@ def write_midi(path: str | os.PathLike[str], notes: Sequence[tuple[float, float,
     try:
         import pretty_midi
     except ModuleNotFoundError:
-        raise UserError("MIDI files are written by pretty_midi; pip install -e .[prep]") from None
+        raise UserError("MIDI files are written by pretty_midi; pip install 'mvgen[prep]'") from None
     in_range("program", program, 0, 127)
     midi = pretty_midi.PrettyMIDI(resolution=RESOLUTION)
     for drums in (False, True):

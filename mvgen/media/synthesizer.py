@@ -34,7 +34,7 @@ def general_midi() -> str:
         import pretty_midi
     except ModuleNotFoundError:
         raise UserError(
-            "notes are played with pretty_midi's SoundFont; pip install -e .[prep], or name a --soundfont"
+            "notes are played with pretty_midi's SoundFont; pip install 'mvgen[prep]', or name a --soundfont"
         ) from None
     return os.path.join(os.path.dirname(pretty_midi.__file__), "TimGM6mb.sf2")
 

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import mvgen
-from mvgen.errors import UserError, in_range, run_command, without_extra
+from mvgen.errors import CommandParser, UserError, in_range, run_command, without_extra
 from mvgen.files import make_folder
 from mvgen.inference.options import add_checkpoint
 
@@ -26,7 +26,7 @@ MOST_SECONDS, MOST_MEGABYTES = 60.0, 200
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    words = argparse.ArgumentParser(
+    words = CommandParser(
         prog="python -m mvgen.studio", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_checkpoint(words)

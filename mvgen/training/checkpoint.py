@@ -25,7 +25,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from mvgen.data.index import DESCRIPTION_FILE
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
 from mvgen.files import write_json
@@ -44,6 +45,7 @@ from mvgen.models.config import MVGenConfig
 from mvgen.models.mvgen import MVGen
 from mvgen.training import sharding
 from mvgen.training.compilation import keep_compiled
+from mvgen.training.early_stopping import best_saved
 from mvgen.training.step import Params, TrainState, abstract_model
 from mvgen.training.weights_file import WEIGHTS_FILE, read_about, read_weights
 
@@ -74,6 +76,8 @@ def read_description(workdir: Path) -> tuple[ConfigDict, dict[str, Any]]:
         records = json.loads((workdir / RECORDS_FILE).read_text())
         RecordSpec.from_json(records["spec"])
     except (FileNotFoundError, NotADirectoryError):
+        if (workdir / DESCRIPTION_FILE).is_file():
+            raise UserError(f"{workdir} holds records; name the --workdir of a run that was trained on them") from None
         raise UserError(
             f"{workdir} is not a checkpoint: it has no {CONFIG_FILE} and {RECORDS_FILE}; "
             "name the --workdir of a training run, or a step in its folder checkpoints"
@@ -87,6 +91,24 @@ class Damaged(UserError):
     """A checkpoint whose files are not what was written."""
 
 
+@dataclasses.dataclass(frozen=True)
+class _NewestAndBest(ocp.checkpoint_managers.PreservationPolicy):
+    """Which checkpoints Orbax keeps when there is a new one."""
+
+    newest: int
+    best: Callable[[Collection[int]], int | None]
+
+    def should_preserve(
+        self,
+        checkpoints: Sequence[ocp.checkpoint_managers.PolicyCheckpointInfo],
+        *,
+        context: ocp.checkpoint_managers.PreservationContext,
+    ) -> list[bool]:
+        steps = [each.step for each in checkpoints]
+        kept = {*sorted(steps)[-self.newest :], self.best(steps)}
+        return [step in kept for step in steps]
+
+
 class Checkpoints:
     """The checkpoints of one working folder.
 
@@ -95,12 +117,20 @@ class Checkpoints:
     Args:
         workdir: the working folder; made when missing.
         keep: how many checkpoints are kept, the newest.
+        best: which of some steps is kept beside these, if one is.
     """
 
-    def __init__(self, workdir: str | os.PathLike[str], keep: int = 1):
+    def __init__(
+        self,
+        workdir: str | os.PathLike[str],
+        keep: int = 1,
+        best: Callable[[Collection[int]], int | None] = lambda steps: None,
+    ):
         self.workdir = Path(workdir).absolute()
         self.folder = self.workdir / FOLDER
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=_NewestAndBest(keep, best), create=True, cleanup_tmp_directories=True
+        )
         self._manager = ocp.CheckpointManager(self.folder, item_names=("state", "data"), options=options)
         self._writing: int | None = None
 
@@ -250,24 +280,29 @@ def saved_steps(workdir: Path) -> list[int]:
 
 
 def find(checkpoint: str | os.PathLike[str]) -> tuple[Path, int]:
-    """Working folder and step of a checkpoint named by its working folder (the newest step) or as ``.../STEP``; or an
-    exported model's folder, and the step that it was exported at.
+    """Working folder and step of a checkpoint named by its working folder or as ``.../STEP``; or an exported model's
+    folder, and the step that it was exported at.
+
+    Of a working folder the newest step is taken; where the run stops early (``config.train.stop_after``), the best on
+    held-out records.
 
     Raises:
         UserError: it is neither.
     """
     given = Path(checkpoint).absolute()
     if not given.is_dir():
-        raise UserError(f"{checkpoint} is not a checkpoint: no such folder")
+        told = "a file; name its folder" if given.is_file() else "no such folder"
+        raise UserError(f"{checkpoint} is not a checkpoint: {told}")
     if given.parent.name == FOLDER and given.name.isdigit() and (given.parent.parent / CONFIG_FILE).is_file():
         return given.parent.parent, int(given.name)
-    read_description(given)
+    config, _ = read_description(given)
     if (given / WEIGHTS_FILE).is_file():
         return given, int(read_about(given / WEIGHTS_FILE).get("step", 0))
     steps = saved_steps(given)
     if not steps:
         raise UserError(f"{checkpoint} holds no checkpoint yet: {FOLDER} is empty")
-    return given, max(steps)
+    best = best_saved(given, steps) if config.get("train", {}).get("stop_after") else None
+    return given, max(steps) if best is None else best
 
 
 def load_params(

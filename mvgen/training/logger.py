@@ -19,27 +19,13 @@ from tqdm import tqdm
 
 from mvgen.files import write_text
 from mvgen.models.attention_maps import picture
+from mvgen.training.history import METRICS_FILE, read_history
 from mvgen.training.sample import Sample
 
-METRICS_FILE = "metrics.jsonl"
 SHOWN = ("loss", "align", "token_head", "music", "video")
 """The metrics that the progress line shows, of those there are."""
 LATEST = ("learning_rate", "decoder_learning_rate", "skipped_steps", "skipped_in_row")
 """The metrics of which the last value is reported, not the mean."""
-
-
-def read_history(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """All lines of ``WORKDIR/metrics.jsonl``; empty when there is none. A last line cut short by a kill is left out."""
-    path = Path(workdir) / METRICS_FILE
-    lines = path.read_text().splitlines() if path.is_file() else []
-    history = []
-    for number, line in enumerate(lines):
-        try:
-            history.append(json.loads(line))
-        except ValueError:
-            if number != len(lines) - 1:
-                raise
-    return history
 
 
 class Progress:

@@ -38,6 +38,7 @@ from mvgen.training.checkpoint import (
     trained_params,
     write_description,
 )
+from mvgen.training.early_stopping import EarlyStopping
 from mvgen.training.held_out import held_out_attention, held_out_losses, held_out_sample
 from mvgen.training.logger import Progress
 from mvgen.training.optimizer import frozen_parts, learned_parts
@@ -116,11 +117,15 @@ def _train(config: ConfigDict, workdir: Path, sampler: Sampler | None, stack: Ex
     except OSError as error:
         raise UserError(f"cannot write to the --workdir {workdir}: {error.strerror}") from None
     spent = goodput.Goodput(workdir if leader else None)
-    checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
+    newest = max(saved_steps(workdir), default=0)
+    early = EarlyStopping(config.train.get("stop_after", 0), workdir, newest)
+    checkpoints = Checkpoints(workdir, config.train.keep_checkpoints, early.best)
     stack.callback(checkpoints.close)
     newest = checkpoints.latest() or 0
-    if newest >= config.train.steps:
+    if newest >= config.train.steps or early.is_over():
         print(f"{workdir} is complete: {newest} of {config.train.steps} steps", file=sys.stderr)
+        if leader and early.patience:
+            print(early.summary(workdir), file=sys.stderr)
         return 0
     if leader:
         _announce(program, windows, held_out, newest, config)
@@ -131,10 +136,11 @@ def _train(config: ConfigDict, workdir: Path, sampler: Sampler | None, stack: Ex
     stack.callback(pool.shutdown, cancel_futures=True)
     compiling = pool.submit(compile_step, config, program, windows)
     state, position = start(program, checkpoints, len(windows), weights)
+    early.forget_after(int(state.step))  # a damaged checkpoint was set aside
     weights = None  # host memory
     spent.spent("init")
     spent.write(int(state.step), "start")
-    run = _Run(config, workdir if leader else None, program, checkpoints, spent, state, position)
+    run = _Run(config, workdir if leader else None, program, checkpoints, early, spent, state, position)
     stack.callback(run.close)
     run.sampler = sampler if config.train.get("samples") and jax.process_count() == 1 else None
     run.advance = compiling.result()
@@ -149,7 +155,10 @@ def _train(config: ConfigDict, workdir: Path, sampler: Sampler | None, stack: Ex
     stopped = stack.enter_context(_sigterm())
     # Every transfer in the loop is one that we wrote: one made by accident would cost each step dearly.
     with jax.transfer_guard("disallow"):
-        return run.to_the_end(stopped)
+        status = run.to_the_end(stopped)
+    if leader and not status and early.patience:
+        print(early.summary(workdir), file=sys.stderr)
+    return status
 
 
 class _Run:
@@ -169,6 +178,7 @@ class _Run:
         workdir: Path | None,
         program: Program,
         checkpoints: Checkpoints,
+        early: EarlyStopping,
         spent: goodput.Goodput,
         state: TrainState,
         position: dict[str, Any],
@@ -176,6 +186,8 @@ class _Run:
         """``workdir``: where to report; ``None`` on all processes but the first."""
         self.config, self.workdir, self.program = config, workdir, program
         self.checkpoints, self.spent, self.state, self.position = checkpoints, spent, state, position
+        self.early = early
+        self.losses: list[float] = []  # of the training steps since the last evaluation
         self.step = int(state.step)
         self.pending: tuple[int, sharding.Arrays] | None = None
         self.retry_at = 0  # the step after which a checkpoint that could not be written is tried again; 0: none
@@ -184,9 +196,13 @@ class _Run:
         self.wishes = distributed.Agreement(program.mesh) if jax.process_count() > 1 else None
 
     def to_the_end(self, stopped: threading.Event) -> int:
-        """Takes all steps that are left, or those until SIGTERM; returns the exit status."""
+        """Takes all steps that are left, or those until SIGTERM or early stopping; returns the exit status."""
         train = self.config.train
         last = False
+        if self.step == 0 and self.early.patience and self.config.init_from:
+            with self.progress.pause() if self.progress else nullcontext():
+                self.evaluate()
+                self.save(last)
         while not last:
             told = self.take_step(stopped)
             if self.wishes:
@@ -209,11 +225,12 @@ class _Run:
                 continue
             with self.progress.pause() if self.progress else nullcontext():
                 if due:
-                    self.evaluate()
+                    save = self.evaluate() or save
+                    last = last or self.early.is_over()
                 # What was left out may have been spoilt before: a state amid such steps is none to go back to.
                 if last or save and not left_out:
                     self.save(last)
-        if self.step == train.steps:
+        if self.step == train.steps or agreed != STOP:
             return 0
         if self.progress:
             self.progress.say(f"stopped by SIGTERM after step {self.step}; the same command goes on from there")
@@ -244,6 +261,8 @@ class _Run:
         step, metrics = self.pending[0], jax.device_get(self.pending[1])
         self.pending = None
         told = {name: float(value) for name, value in metrics.items()}
+        if self.early.patience:
+            self.losses.append(told["loss"])
         if self.progress:
             self.progress.update(step, {name: value for name, value in told.items() if name != WISH})
             if step % self.config.train.log_every == 0:
@@ -251,20 +270,29 @@ class _Run:
                 self.spent.write(step)
         return told
 
-    def evaluate(self) -> None:
-        """Losses of the average on held-out records, and what attention looks at there."""
+    def evaluate(self) -> bool:
+        """Losses of the average on held-out records, and what attention looks at there.
+
+        Returns:
+            Whether early stopping keeps this state: none before had so low a loss.
+        """
         assert self.held_out is not None
         windows, judge, attend = self.held_out
         with self.spent.on("evaluate"):
             scores = held_out_losses(self.config, self.program, judge.result(), self.state.ema, windows)
             maps = held_out_attention(self.config, self.program, attend.result(), self.state.ema, windows)
+        better = self.early.take(self.step, scores["loss"], float(np.mean(self.losses)) if self.losses else np.nan)
+        self.losses.clear()
         if self.progress:
             self.progress.evaluation(self.step, scores)
+            if warning := self.early.warning():
+                self.progress.say(f"warning: {warning}")
             self.progress.attention(self.step, maps)
             if self.sampler:
                 with self.spent.on("evaluate"):
                     sample = held_out_sample(self.config, self.program, self.sampler, self.state.ema, windows)
                 self.progress.sample(self.step, sample)
+        return better
 
     def save(self, last: bool) -> None:
         """Saves a checkpoint; where that fails, says so, and has it tried again soon.
@@ -316,6 +344,8 @@ class _Run:
             )
             self.state = TrainState(self.state.step, self.state.params, self.state.ema, guard)
             self.step = int(self.state.step)
+        self.early.forget_after(self.step)
+        self.losses.clear()
         self.rollbacks.append(self.step)
         if self.rollbacks.count(self.step) > MOST_ROLLBACKS:
             raise UserError(

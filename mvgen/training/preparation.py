@@ -42,6 +42,8 @@ def check_config(config: ConfigDict) -> None:
         if not least <= value <= most or not math.isfinite(value):
             asked = f"at least {least}" if most == math.inf else f"between {least} and {most}"
             raise UserError(f"config.{name} is {value}; it must be {asked}")
+    if config.train.get("stop_after") and not config.train.eval_every:
+        raise UserError("config.train.stop_after waits for evaluations: set config.train.eval_every, too")
     learned_parts(config)
     if config.loss.get("notes", 0.0) and not config.model.get("notes_width", 0):
         raise UserError("config.loss.notes is set, and the model has no note head: set config.model.notes_width")

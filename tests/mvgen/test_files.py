@@ -173,7 +173,9 @@ def test_folders_for_results(tmp_path):
     make_folder("--out", tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").write_text("x")
-    for place in (tmp_path / "file", tmp_path / "file" / "c", tmp_path / ("x" * 300)):
+    with pytest.raises(UserError, match="--out .*file is a file; name a folder"):
+        make_folder("--out", tmp_path / "file")
+    for place in (tmp_path / "file" / "c", tmp_path / ("x" * 300)):
         with pytest.raises(UserError, match="--out .*: the folder cannot be made: "):
             make_folder("--out", place)
 

@@ -241,6 +241,11 @@ def test_a_split_is_performed_into_folders(workdir: Path, tmp_path: Path) -> Non
         (["music", "--video", "{performance}", "--out", "{out}", "--mix", "1.5"], "mix 1.5"),
         (["music", "--video", "{performance}", "--out", "{out}", "--loudness", "0"], "loudness 0"),
         (["music", "--video", "{performance}", "--out", "{out}", "--rate", "1000"], "rate 1000"),
+        (
+            ["records", "--records", "{out}", "--out", "{out}", "--limit", "-1"],
+            "--limit -1: it must be a number",
+        ),
+        (["records", "--records", "{out}", "--out", "{out}", "--batch", "0"], "--batch 0: it must be a number"),
         (["music", "--video", "{performance}", "--out", "{out}", "--seconds", "0"], "seconds 0"),
         (
             ["music", "--video", "{performance}", "--out", "x.wav", "--stream", "--mix", "1"],

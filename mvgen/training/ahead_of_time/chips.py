@@ -107,7 +107,7 @@ def find(name: str, slices: int = 1) -> Topology:
         said = (str(error).strip().splitlines() or [""])[0][:200]
         if "libtpu" in said.lower() or "unable to initialize" in said.lower() or isinstance(error, ImportError):
             raise UserError(
-                f"libtpu is not installed, and compiles for TPUs: pip install -e .[tpu] ({said})"
+                f"libtpu is not installed, and compiles for TPUs: pip install 'mvgen[tpu]' ({said})"
             ) from error
         raise UserError(f"--topology {name}: {kind} has no such shape; for example {EXAMPLES} ({said})") from error
     return Topology(name, chip, len(made.devices), slices, made.devices)
@@ -123,7 +123,7 @@ def _cuda(kind: str, count: int) -> tuple[Sequence[Any] | None, str]:
         )
     except Exception as error:  # without the plugin, jax knows no such platform
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        return None, f"jax's CUDA plugin, which compiles for {kind}, is not here: pip install -e .[cuda] ({said})"
+        return None, f"jax's CUDA plugin, which compiles for {kind}, is not here: pip install 'mvgen[cuda]' ({said})"
     return made.devices, ""
 
 

@@ -308,7 +308,7 @@ def test_what_cannot_be_fetched_is_one_line(tmp_path, monkeypatch):
     for arguments, message in [
         (["--dataset", "urmp"], "cannot be fetched by program: Dryad"),
         (["--dataset", "avsync15"], "--list FILE.csv"),
-        (["--dataset", "avsync15", "--list", str(tmp_path / "list.csv")], r"pip install -e \.\[download\]"),
+        (["--dataset", "avsync15", "--list", str(tmp_path / "list.csv")], r"pip install 'mvgen\[download\]'"),
         (["--dataset", "nothing"], "no data set is called 'nothing'; there are fair-play"),
         (["--dataset", "solos", "--limit", "0"], "must be positive"),
     ]:

@@ -145,7 +145,7 @@ def test_efficientnet_out_of_its_package(tmp_path):
 
 def test_efficientnet_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(efficientnet.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install -e .\[vision\]"):
+    with pytest.raises(UserError, match=r"pip install 'mvgen\[vision\]'"):
         encoder_hash("efficientnet_lite0")
     with pytest.raises(UserError, match="a side of 32 pixels or more"):
         encoder_hash("efficientnet_lite0:8")

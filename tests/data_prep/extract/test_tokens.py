@@ -59,6 +59,10 @@ def test_codecs_that_do_not_fit(tmp_path, monkeypatch):
         weights_hash(str(tmp_path))
     with pytest.raises(UserError, match="neither a preset"):
         weights_hash("nobody/no such/codec")  # not even a hub name: nothing is asked of a network
+    with pytest.raises(
+        UserError, match="neither a preset .*: there is no folder encodec, and a name of the hub has the"
+    ):
+        weights_hash("encodec")
     with pytest.raises(UserError, match="neither a preset"):
         TokenExtractor(str(tmp_path)).extract(np.zeros(1280, np.float32))
     folder = tmp_path / "slow"

@@ -138,7 +138,7 @@ runpy.run_module("mvgen.evaluate", run_name=sys.argv[1])
 def test_without_the_extra_one_line_says_what_to_install(name):
     run = subprocess.run([sys.executable, "-c", WITHOUT, name], capture_output=True, text=True)
     last = run.stderr.splitlines()[-1]
-    assert "mir_eval is not installed" in last and "pip install -e .[eval]" in last
+    assert "mir_eval is not installed" in last and "pip install 'mvgen[eval]'" in last
     assert run.returncode and (len(run.stderr.splitlines()) == 1) == (name == "__main__")
 
 

@@ -129,20 +129,20 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_is_pushed_is_pulled_again(server: type[Stub], model: Path) -> None:
-    said = push(model, "somebody/a-model", "a message")
+    said = push(model, "hub:somebody/a-model", "a message")
     assert said.endswith(f"/somebody/a-model/commit/{SHA}")
     assert server.repositories == {"somebody/a-model": contents(model)}
     assert server.private == {"somebody/a-model": True}
-    pulled = Path(folder_of("somebody/a-model", ("*.json", "*.safetensors")))
+    pulled = Path(folder_of("hub:somebody/a-model", ("*.json", "*.safetensors")))
     assert contents(pulled) == {name: data for name, data in contents(model).items() if name != "README.md"}
 
 
 def test_what_the_hub_refuses_is_one_line(server: type[Stub], model: Path) -> None:
-    with pytest.raises(UserError, match="cannot push to forbidden/a-model: .*403") as raised:
-        push(model, "forbidden/a-model", "a message")
+    with pytest.raises(UserError, match="cannot push to hub:forbidden/a-model: .*403") as raised:
+        push(model, "hub:forbidden/a-model", "a message")
     assert "\n" not in str(raised.value)
-    with pytest.raises(UserError, match="no folder somebody/nothing here, and as .*: cannot fetch somebody/nothing"):
-        folder_of("somebody/nothing", ("*.json",))
+    with pytest.raises(UserError, match="cannot fetch somebody/nothing: .*404"):
+        folder_of("hub:somebody/nothing", ("*.json",))
 
 
 def test_a_path_is_a_path_and_never_asked_for(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +151,12 @@ def test_a_path_is_a_path_and_never_asked_for(model: Path, monkeypatch: pytest.M
     monkeypatch.chdir(model.parent)
     for name in (str(model), "model", "model/misspelt", "./no/such"):
         assert folder_of(name, ("*.json",)) == name
+    with pytest.raises(UserError, match="no folder modle/x; if the model of the .* hub is meant, write hub:modle/x"):
+        folder_of("modle/x", ("*.json",))
+    with pytest.raises(UserError, match="no folder modle/x; .* write hub:modle/x"):
+        push(model, "modle/x", "")
+    with pytest.raises(UserError, match="hub:x: a model of the Hugging Face hub is named hub:OWNER/MODEL"):
+        folder_of("hub:x", ("*.json",))
 
 
 def test_a_folder_is_pushed_to_as_a_repository_is(model: Path, tmp_path: Path) -> None:

@@ -53,5 +53,5 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: obj
     with pytest.raises(UserError, match="make setup-weights"):
         BasicPitch(str(tmp_path))
     monkeypatch.setitem(__import__("sys").modules, "swift_f0", None)
-    with pytest.raises(UserError, match=r"swift_f0 is not here: pip install -e .\[hearing\]"):
+    with pytest.raises(UserError, match=r"swift_f0 is not here: pip install 'mvgen\[hearing\]'"):
         note_readers.SwiftF0()

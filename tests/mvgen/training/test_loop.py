@@ -21,7 +21,8 @@ from configs.base import get_config
 from mvgen.errors import UserError
 from mvgen.files import locked
 from mvgen.training import held_out, loop, sharding, step
-from mvgen.training.logger import Progress, read_history
+from mvgen.training.history import read_history
+from mvgen.training.logger import Progress
 from mvgen.training.optimizer import make_schedule
 from tests.mvgen.synthetic import CONFIGS, SPEC, tiny, write_records
 from tests.mvgen.training import stand_in as stand_in_for_mvgen

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from mvgen.errors import UserError
 from mvgen.training import sharding, step
-from mvgen.training.logger import read_history
+from mvgen.training.history import read_history
 from tests.mvgen.synthetic import SPEC, tiny, write_records
 from tests.mvgen.training import stand_in
 

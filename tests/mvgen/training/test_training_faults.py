@@ -27,7 +27,7 @@ from ml_collections import ConfigDict
 from mvgen.data.records import RecordSource
 from mvgen.errors import UserError
 from mvgen.training import distributed, goodput, loop
-from mvgen.training.logger import read_history
+from mvgen.training.history import read_history
 from mvgen.training.optimizer import USUAL_AFTER, without_spikes
 from tests.mvgen.synthetic import tiny, write_records
 from tests.mvgen.training import stand_in
