@@ -50,8 +50,8 @@ class EarlyStopping:
         """That the run learns by heart, where it does."""
         return by_heart(self.found) if self.patience else ""
 
-    def summary(self, workdir: Path) -> str:
-        """What the run reached, in a line or two, and which command says it beside chance."""
+    def summary(self) -> str:
+        """What the run reached, in two lines, and how it is told beside chance; empty where nothing was evaluated."""
         best = next((each for each in self.found if each.step == self.best()), None)
         if best is None:
             return ""
@@ -61,7 +61,7 @@ class EarlyStopping:
         kept = "what it began with, so these steps taught it nothing" if best.step == 0 else "kept, and used from here"
         return (
             f"held-out loss {before}{best.held_out:.3f} at step {best.step} ({kept}){end}\n"
-            f"beside chance: python -m mvgen.main --config=finetune --workdir={workdir} --mode=eval"
+            "beside chance: the same command with --mode=eval"
         )
 
 

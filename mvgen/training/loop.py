@@ -125,7 +125,7 @@ def _train(config: ConfigDict, workdir: Path, sampler: Sampler | None, stack: Ex
     if newest >= config.train.steps or early.is_over():
         print(f"{workdir} is complete: {newest} of {config.train.steps} steps", file=sys.stderr)
         if leader and early.patience:
-            print(early.summary(workdir), file=sys.stderr)
+            print(early.summary(), file=sys.stderr)
         return 0
     if leader:
         _announce(program, windows, held_out, newest, config)
@@ -157,7 +157,7 @@ def _train(config: ConfigDict, workdir: Path, sampler: Sampler | None, stack: Ex
     with jax.transfer_guard("disallow"):
         status = run.to_the_end(stopped)
     if leader and not status and early.patience:
-        print(early.summary(workdir), file=sys.stderr)
+        print(early.summary(), file=sys.stderr)
     return status
 
 
