@@ -24,6 +24,7 @@ CORE = [
     "grain>=0.2.18,<0.3",  # input pipeline: deterministic shuffle, per-host shards, exact resume
     "numpy>=2.0,<3",  # arrays on the host
     "safetensors>=0.5,<1",  # weights in and out, without pickle
+    "flatbuffers>=24.3",  # the form in which jax.export writes compiled programs down
     "av>=14",  # reads pictures and sound by their presentation timestamps; carries its own decoders
     "soxr>=0.5",  # resampling, -143 dB of alias where default resamplers reach -26 dB
     "pyloudnorm>=0.2,<0.3",  # integrated loudness as broadcasters measure it (ITU-R BS.1770)
