@@ -89,6 +89,11 @@ class Pipeline:
     def __repr__(self) -> str:
         return f"Pipeline({self.loaded.checkpoint!r})"
 
+    @property
+    def reads_notes(self) -> bool:
+        """Whether the model has a note head, which :meth:`video_to_notes` needs."""
+        return self.loaded.model.notes is not None
+
     def video_to_music(
         self,
         video: File,

@@ -15,6 +15,7 @@ from mvgen.errors import UserError
 from mvgen.inference.mastering import Mastering, read_both_sides
 from mvgen.inference.retrieval import Answer
 from mvgen.media import check_span
+from mvgen.media.midi import midi_notes
 from mvgen.studio.alignment import draw_alignment, movement
 
 KEPT = 40
@@ -29,13 +30,19 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Made:
-    """Files that a job has made, and what to say of them. Of a film there is no sound alone."""
+    """Files that a job has made, and what to say of them. Of a film there is no sound alone, and there are no notes."""
 
     video: Path
     sound: Path | None
     plot: Path
     comparison: Path | None
+    notes: Path | None
     told: str
+
+    @property
+    def files(self) -> list[Path]:
+        """What can be downloaded."""
+        return [each for each in (self.video, self.sound, self.notes, self.comparison) if each is not None]
 
 
 class Jobs:
@@ -62,9 +69,9 @@ class Jobs:
 
     def music(
         self, session: str, video: str | None, tell: Tell, *, seconds: float = 0, temperature: float = 0, seed: int = 0,
-        mix: float = 0, compare: bool = False,
+        mix: float = 0, compare: bool = False, notes: str | None = None,
     ) -> Made:  # fmt: skip
-        """Music for a video, on the video and alone.
+        """Music for a video, on the video and alone; and the notes that its picture shows, where the model reads them.
 
         Args:
             session: of the page that asks.
@@ -73,17 +80,20 @@ class Jobs:
             seconds: so much of it; 0: all.
             temperature, seed, mix: see :class:`mvgen.api.Sampling` and :meth:`mvgen.api.Music.save`.
             compare: make the comparison, too.
+            notes: a MIDI file that the music follows where the picture leaves it open.
 
         Raises:
             UserError: something the user can mend. Stopped: the session asked for it.
         """
         name = self._read(video, "picture", "Drop a video first.")
         Mastering(mix=float(mix)).check(name)
+        score = self._read(notes, "", "") if notes else None
         with self._busy, self._job(session, tell) as (room, told):
             cut = float(seconds) or None
             music = self.model.video_to_music(
-                name, seconds=cut, seed=int(seed), sampling=Sampling(temperature=float(temperature)), progress=told
-            )
+                name, seconds=cut, seed=int(seed), notes=score, sampling=Sampling(temperature=float(temperature)),
+                progress=told,
+            )  # fmt: skip
             stem = Path(name).stem[:60]
             out, sound = room / f"{stem} with music.mp4", room / f"{stem} music.wav"
             music.save(out, mix=float(mix))
@@ -93,17 +103,23 @@ class Jobs:
                 music.compare(comparison)
             onsets = draw_alignment(room / "alignment.png", movement(name, cut), music.sound, music.sample_rate)
             line = f"{music.seconds:g} s of music, {onsets} onsets, seed {int(seed)}."
-            return Made(out, sound, room / "alignment.png", comparison, line)
+            midi = None
+            if self.model.reads_notes:
+                read, midi = self.model.video_to_notes(name, cut), room / f"{stem} notes.mid"
+                read.save(midi)
+                line += f" The picture shows {read}."
+            return Made(out, sound, room / "alignment.png", comparison, midi, line)
 
     def film(
-        self, session: str, image: str | None, audio: str | None, tell: Tell, *, seconds: float = 0, steps: int = 2,
-        follow: float = 1, seed: int = 0,
+        self, session: str, image: str | None, audio: str | None, score: str | None, tell: Tell, *, seconds: float = 0,
+        steps: int = 2, follow: float = 1, seed: int = 0,
     ) -> Made:  # fmt: skip
         """A film to music, from an image.
 
         Args:
             session, tell: see :meth:`music`.
-            image, audio: what was dropped.
+            image: what was dropped.
+            audio, score: the music, or a MIDI file to play: one of the two.
             seconds: so much of the music; 0: all.
             steps, follow: see :class:`mvgen.api.Filming`.
             seed: of all draws.
@@ -111,7 +127,12 @@ class Jobs:
         Raises:
             UserError: something the user can mend. Stopped: the session asked for it.
         """
-        first, song = self._read(image, "", "Drop an image first."), self._read(audio, "sound", "Drop a song first.")
+        first = self._read(image, "", "Drop an image first.")
+        if audio and score:
+            raise UserError("Drop a song, or a score: one of the two.")
+        song = self._read(score, "", "") if score else self._read(audio, "sound", "Drop a song first.")
+        if score and (length := midi_notes(song)[:, 1].max(initial=0)) > self.most_seconds:
+            raise UserError(f"{song}: lasts {length:.0f} s; at most {self.most_seconds:g} s are taken")
         with self._busy, self._job(session, tell) as (room, told):
             film = self.model.music_to_video(
                 first, song, float(seconds) or None, int(seed),
@@ -121,7 +142,7 @@ class Jobs:
             film.save(out)
             draw_alignment(room / "alignment.png", movement(str(out)), film.sound, film.sample_rate)
             line = f"{film.seconds:g} s of film, {film.change:.1%} of the picture changes from frame to frame."
-            return Made(out, None, room / "alignment.png", None, line)
+            return Made(out, None, room / "alignment.png", None, None, line)
 
     def sync(self, session: str, video: str | None) -> tuple[str, Path]:
         """How late the sound of a video is, in words, and the plot. Raises ``UserError``, ``Stopped``."""

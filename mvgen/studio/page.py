@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from mvgen.errors import UserError
+from mvgen.media.midi import SUFFIXES
 from mvgen.studio.examples import Example
 from mvgen.studio.jobs import Jobs, Made, Stopped
 
@@ -121,6 +122,11 @@ def _files(name: str) -> gr.File:
     return gr.File(label="Download", interactive=False, file_count="multiple", elem_id=name, visible=False)
 
 
+def _score(label: str) -> gr.File:
+    """Where a MIDI file is dropped."""
+    return gr.File(label=label, file_types=list(SUFFIXES), file_count="single", height=160)
+
+
 def _wire(jobs: Jobs, go: gr.Button, stop: gr.Button, work: Any, inputs: list[Any], outputs: list[Any]) -> None:
     """A button that runs a job, and one that ends it, whether it runs or waits."""
     event = go.click(
@@ -151,6 +157,7 @@ def _music(jobs: Jobs, examples: list[Example]) -> None:
                 )
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0)
                 compare = gr.Checkbox(False, label="Also original and result side by side")
+                score = _score("A score to follow (MIDI)")
             go, stop = _buttons("Make the music")
             gr.Markdown(FIRST, elem_classes="told")
         with gr.Column():
@@ -163,18 +170,18 @@ def _music(jobs: Jobs, examples: list[Example]) -> None:
 
     def work(
         name: str | None, length: float, keep: float, warmth: float, number: int, beside: bool,
-        request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008 - so gradio finds it
+        notes: str | None, request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008 - so gradio finds it
     ) -> Any:  # fmt: skip
         made: Made | None = answered(
             lambda: jobs.music(
                 str(request.session_hash), name, _tell(progress, "Playing"), seconds=length or 0, temperature=warmth,
-                seed=number or 0, mix=keep, compare=beside,
+                seed=number or 0, mix=keep, compare=beside, notes=notes,
             ),
-            name,
+            name, notes,
         )  # fmt: skip
         return _shown(made, 4)
 
-    _wire(jobs, go, stop, work, [video, seconds, mix, temperature, seed, compare], [result, plot, told, files])
+    _wire(jobs, go, stop, work, [video, seconds, mix, temperature, seed, compare, score], [result, plot, told, files])
 
 
 def _film(jobs: Jobs, examples: list[Example]) -> None:
@@ -182,6 +189,7 @@ def _film(jobs: Jobs, examples: list[Example]) -> None:
         with gr.Column():
             image = gr.Image(label="The first frame", type="filepath", sources=["upload"], height=300, format="png")
             audio = gr.Audio(label="The music", type="filepath", sources=["upload"], editable=False)
+            score = _score("or a score (MIDI)")
             with gr.Accordion("Settings", open=False):
                 seconds = gr.Number(0, label="Seconds", info="only so much from the start; 0: all of it", minimum=0)
                 follow = gr.Slider(1, 4, 1, step=0.25, label="Follow the music", info="above 1: harder, and slower")
@@ -199,26 +207,26 @@ def _film(jobs: Jobs, examples: list[Example]) -> None:
         gr.Examples(pairs, [image, audio], label="Examples, made by Recital")
 
     def work(
-        picture: str | None, song: str | None, length: float, hard: float, count: float, number: int,
+        picture: str | None, song: str | None, notes: str | None, length: float, hard: float, count: float, number: int,
         request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Any:  # fmt: skip
         made: Made | None = answered(
             lambda: jobs.film(
-                str(request.session_hash), picture, song, _tell(progress, "Filming"), seconds=length or 0,
+                str(request.session_hash), picture, song, notes, _tell(progress, "Filming"), seconds=length or 0,
                 steps=int(count), follow=hard, seed=number or 0,
             ),
-            picture, song,
+            picture, song, notes,
         )  # fmt: skip
         return _shown(made, 4)
 
-    _wire(jobs, go, stop, work, [image, audio, seconds, follow, steps, seed], [result, plot, told, files])
+    _wire(jobs, go, stop, work, [image, audio, score, seconds, follow, steps, seed], [result, plot, told, files])
 
 
 def _shown(made: Made | None, count: int) -> Any:
     if made is None:
         return [gr.skip()] * count
-    files = [str(each) for each in (made.video, made.sound, made.comparison) if each is not None]
-    shown = gr.update(value=str(made.plot), visible=True), made.told, gr.update(value=files, visible=True)
+    files = gr.update(value=[str(each) for each in made.files], visible=True)
+    shown = gr.update(value=str(made.plot), visible=True), made.told, files
     return str(made.video), *shown
 
 

@@ -14,6 +14,7 @@ import mvgen
 from mvgen.data.records import RecordSpec
 from mvgen.errors import UserError
 from mvgen.media import probe, read_picture, write_video, write_wav
+from mvgen.media.midi import midi_notes, write_midi
 from tests.mvgen.synthetic import preset, write_checkpoint
 
 pytest.importorskip("matplotlib")
@@ -29,7 +30,9 @@ RATE = 44_100
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Jobs:
     """A studio over a fresh model of the debug preset, with a performance of 0.84 s and an image dropped."""
     folder = tmp_path_factory.mktemp("studio")
-    checkpoint = write_checkpoint(tmp_path_factory.mktemp("run"), preset("debug", ""), SPEC)
+    config = preset("debug", "")
+    config.model.notes_width = 8
+    checkpoint = write_checkpoint(tmp_path_factory.mktemp("run"), config, SPEC)
     dropped = folder / "dropped"
     dropped.mkdir()
     pictures = np.full((21, 48, 64, 3), 30, np.uint8)
@@ -49,10 +52,37 @@ def test_music_and_film_and_sync(jobs: Jobs) -> None:
     for each in (made.video, made.sound, made.comparison):
         assert abs(probe(each).duration - 0.84) < 0.03
     assert cv2.imread(str(made.plot)).shape[1] == 1280
-    film = jobs.film("me", str(dropped / "first.png"), str(dropped / "song.wav"), lambda done, of: None)
+    assert made.notes and made.notes.name == "play notes.mid" and made.notes in made.files
+    read = midi_notes(made.notes)
+    drums = int(read[:, 3].sum())
+    assert f"The picture shows {len(read) - drums} notes and {drums} strokes on drums" in made.told
+    film = jobs.film("me", str(dropped / "first.png"), str(dropped / "song.wav"), None, lambda done, of: None)
     assert abs(probe(film.video).duration - 0.48) < 0.03 and film.sound is None
     said, plot = jobs.sync("me", str(dropped / "play.mp4"))
     assert said.startswith("The sound is ") and plot.is_file()
+
+
+def test_a_score_is_followed_or_filmed(jobs: Jobs) -> None:
+    pytest.importorskip("tinysoundfont")
+    dropped = jobs.folder / "dropped"
+    write_midi(dropped / "score.mid", [(0.0, 0.2, 60, False), (0.2, 0.4, 64, False)])
+    write_midi(dropped / "long.mid", [(0.0, 2.5, 60, False)])
+
+    def quiet(done: int, of: int) -> None:
+        pass
+
+    alone = jobs.music("me", str(dropped / "play.mp4"), quiet)
+    followed = jobs.music("me", str(dropped / "play.mp4"), quiet, notes=str(dropped / "score.mid"))
+    assert alone.sound and followed.sound and alone.sound.read_bytes() != followed.sound.read_bytes()
+    film = jobs.film("me", str(dropped / "first.png"), None, str(dropped / "score.mid"), quiet)
+    assert film.video.name == "score filmed.mp4" and abs(probe(film.video).duration - 1.4) < 0.05
+    for song, score, said in (
+        (None, "long.mid", "lasts 2 s; at most 2 s|lasts 3 s; at most 2 s"),
+        ("song.wav", "score.mid", "one of the two"),
+        (None, "first.png", "cannot be read as MIDI"),
+    ):
+        with pytest.raises(UserError, match=said):
+            jobs.film("me", str(dropped / "first.png"), song and str(dropped / song), str(dropped / score), quiet)
 
 
 def test_a_job_ends_when_its_session_asks(jobs: Jobs) -> None:
@@ -111,6 +141,8 @@ def test_what_is_refused(jobs: Jobs, tmp_path: Path) -> None:
             jobs.music("me", name, tell)
         with pytest.raises(UserError):
             jobs.sync("me", name)
+    with pytest.raises(UserError, match="only files that were dropped here"):
+        jobs.music("me", str(dropped / "play.mp4"), tell, notes="/etc/hostname")
     with pytest.raises(UserError, match="one of the two"):
         jobs.retrieve("me", None, None)
 

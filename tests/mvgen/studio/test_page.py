@@ -90,11 +90,11 @@ def test_a_request_made_by_hand_names_no_file_of_the_machine(studio: Any, monkey
     monkeypatch.setattr("mvgen.studio.jobs.Jobs.music", music)
     _, address = studio(None)
     config = json.loads(asked(f"{address}config")[1])
-    event = next(each for each in config["dependencies"] if len(each["inputs"]) == 6)
+    event = next(each for each in config["dependencies"] if len(each["inputs"]) == 7)
     dropped = json.loads(upload(address, "a.mp4", b"x" * 1000)[1])[0]
     for number, path in enumerate(["/etc/hostname", mvgen.__file__, dropped]):
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        body = {"data": [file, 0, 0, 0, 0, False], "fn_index": event["id"], "session_hash": f"byhand{number}"}
+        body = {"data": [file, 0, 0, 0, 0, False, None], "fn_index": event["id"], "session_hash": f"byhand{number}"}
         asked(f"{address}gradio_api/queue/join", json.dumps(body).encode(), **{"Content-Type": "application/json"})
         with urllib.request.urlopen(
             f"{address}gradio_api/queue/data?session_hash=byhand{number}", timeout=60
@@ -110,7 +110,9 @@ def test_a_request_made_by_hand_names_no_file_of_the_machine(studio: Any, monkey
 def test_in_a_browser(studio: Any, tmp_path: Path, width: int) -> None:
     """Upload, generate, play, download; a bad file; an end; from a desk, and from a narrow phone."""
     playwright = pytest.importorskip("playwright.sync_api")
-    checkpoint = write_checkpoint(tmp_path / "run", preset("debug", ""), SPEC)
+    config = preset("debug", "")
+    config.model.notes_width = 8
+    checkpoint = write_checkpoint(tmp_path / "run", config, SPEC)
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 255, (100, 12, 16, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
     write_video(tmp_path / "play.mp4", pictures, (0.1 * rng.standard_normal(176_400)).astype(np.float32), 44_100)
@@ -136,6 +138,7 @@ def test_in_a_browser(studio: Any, tmp_path: Path, width: int) -> None:
         with page.expect_download() as begun:
             page.locator("#music-files a").first.click()
         begun.value.save_as(tmp_path / "got.mp4")
+        assert page.get_by_text("notes.mid").count()
         assert abs(probe(tmp_path / "got.mp4").duration - 4) < 0.03
         # Another temperature is compiled anew, which leaves time to stop it.
         page.get_by_text("Settings").first.click()
