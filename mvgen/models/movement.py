@@ -211,8 +211,6 @@ class Planner(nnx.Module):
         points: Float[Array, "batch points 3"],
         last: Float[Array, "batch points 2"],
         velocity: Float[Array, "batch points 2"],
-        shown: Float[Array, "batch frames points 2"] | None = None,
-        show: Array | None = None,
     ) -> Float[Array, "batch frames points 2"]:
         """
         Args:
@@ -221,9 +219,8 @@ class Planner(nnx.Module):
             points: in the given image.
             last: where the points are in the frame before the first; what is planned is how far they go from there.
             velocity: how far they came from the one before that.
-            shown: true places; where ``show`` (``[batch]``, bool), they are taken for those of the frame before.
         """
-        batch, frames = audio.shape[:2]
+        batch = len(audio)
         sure = points[..., 2:]
 
         def values(places: Array) -> Array:
@@ -237,16 +234,15 @@ class Planner(nnx.Module):
             assert summary is not None
             begins.append(summary)
         given = self.given(jnp.concatenate(begins, axis=-1).astype(self.given.dtype))
-        x = self.audio(audio.reshape(batch, frames, -1).astype(self.audio.dtype)) + given[:, None]
+        x = self.audio(audio.reshape(*audio.shape[:2], -1).astype(self.audio.dtype)) + given[:, None]
         for block in self.blocks:
             x = block(x)
         x = self.norm(x).astype(jnp.float32)
         width = x.shape[-1]
         memory = jnp.tanh(self.first(given)).astype(jnp.float32)
 
-        def advance(state: tuple[Array, Array, Array], now: tuple[Array, Array]) -> tuple[Any, Array]:
+        def advance(state: tuple[Array, Array, Array], heard: Array) -> tuple[Any, Array]:
             memory, places, velocity = state
-            heard, true = now
             fresh = self.heard(jnp.concatenate([heard, values(places), pace(velocity)], -1)).astype(jnp.float32)
             kept = self.memory(memory).astype(jnp.float32)
             gates = jax.nn.sigmoid(fresh[:, : 2 * width] + kept[:, : 2 * width])
@@ -254,11 +250,9 @@ class Planner(nnx.Module):
             new = jnp.tanh(fresh[:, 2 * width :] + reset * kept[:, 2 * width :])
             memory = (1 - update) * new + update * memory
             planned = last + self.places(jnp.concatenate([heard, memory], -1)).reshape(batch, -1, 2)
-            after = planned if show is None else jnp.where(show[:, None, None], true, planned)
-            return (memory, after, after - places), planned
+            return (memory, planned, planned - places), planned
 
-        true = jnp.zeros((frames, batch, self.points, 2)) if shown is None else jnp.moveaxis(shown, 1, 0)
-        _, planned = jax.lax.scan(advance, (memory, last, velocity), (jnp.moveaxis(x, 1, 0), true))
+        _, planned = jax.lax.scan(advance, (memory, last, velocity), jnp.moveaxis(x, 1, 0))
         return jnp.moveaxis(planned, 0, 1)
 
 

@@ -21,8 +21,6 @@ PLACE_UNIT, PACE_UNIT = 0.05, 0.02
 """Errors of a planned place, and of its change in a frame, that count as one (parts of the picture)."""
 JITTER = 0.005
 """Standard deviation by which true points are moved: the reader's error, and the planner's."""
-SHOWN = 0.5
-"""Share of examples in which the planner is shown the true places of the frame before, not its own."""
 MOMENTS = 4
 """Frames of each example in which points are read."""
 STARTS_AT = 1
@@ -65,7 +63,7 @@ def planning_loss(
 ) -> Array:
     """Squared error of the planned places and of their velocities, over all of the window."""
     batch = len(points)
-    jitter, faster, show = jax.random.split(key, 3)
+    jitter, faster = jax.random.split(key)
     given = points[jnp.arange(batch), moment]
     if train:
         noise = JITTER * jax.random.normal(jitter, given[..., :2].shape)
@@ -77,11 +75,8 @@ def planning_loss(
     # A film begins with an image, which does not say how fast anything is.
     velocity = jnp.where(jax.random.bernoulli(faster, 0.5, (batch, 1, 1)), velocity, 0.0)
     true = points[:, STARTS_AT + 1 :]
-    shown = jax.random.bernoulli(show, SHOWN, (batch,)) if train else None
-    planned = model.movement.planner(
-        own_latents(audio)[:, STARTS_AT + 1 :], summary, given, last, velocity,
-        true[..., :2] if train else None, shown,
-    )  # fmt: skip
+    # The planner goes on from its own places, as in a film: told the true ones half of the time, it learned less.
+    planned = model.movement.planner(own_latents(audio)[:, STARTS_AT + 1 :], summary, given, last, velocity)
     weight = true[..., 2:] * given[:, None, :, 2:]
     error = (planned - true[..., :2]) * weight
     count = jnp.maximum(jnp.sum(weight), 1.0)
