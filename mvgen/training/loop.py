@@ -391,8 +391,8 @@ class _Run:
 def starting_params(config: ConfigDict, program: Program, spec: RecordSpec) -> Params | None:
     """What ``config.init_from`` gives a new run, in host memory: another run's parameters, or a MusicGen's decoder.
 
-    A part that no loss reaches may be of another shape than it is there, and then begins anew; where some parts are
-    frozen, so may all others.
+    A part that no loss reaches, and the note head, may be of another shape than it is there, or not there, and then
+    begins anew; where some parts are frozen, so may all others.
 
     Raises:
         UserError: it does not fit the model or the records.
@@ -400,7 +400,8 @@ def starting_params(config: ConfigDict, program: Program, spec: RecordSpec) -> P
     if config.init_from and is_run(config.init_from):
         frozen = frozen_parts(config)
         idle = set(program.abstract.params) - set(learned_parts(config))
-        anew = [part for part in program.abstract.params if part not in frozen and (frozen or part in idle)]
+        may = (*idle, "notes")  # no other part hangs on the note head
+        anew = [part for part in program.abstract.params if part not in frozen and (frozen or part in may)]
         return trained_params(config.init_from, program.abstract.params, spec, anew)
     return program.read_start()
 

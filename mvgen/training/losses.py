@@ -262,8 +262,7 @@ def total_loss(
         total += sum((getattr(config, part) * value for part, value in parts.items()), jnp.zeros(()))
     if config.notes:
         assert video is not None and model.notes is not None
-        # Reads the latents as the other parts have made them; it does not shape them.
-        metrics["notes"] = note_loss(model.notes(jax.lax.stop_gradient(video)), batch["notes"])
+        metrics["notes"] = note_loss(model.notes(video), batch["notes"])
         total += config.notes * metrics["notes"]
     # The film reads the audio latents as alignment and music have made them; it does not shape them.
     heard = None if audio is None else jax.lax.stop_gradient(audio)

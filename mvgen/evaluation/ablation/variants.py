@@ -66,6 +66,8 @@ def variants(spec: RecordSpec) -> list[Variant]:
         Variant("one-rate", TRAINING, "one learning rate for all parts", {"optimizer.decoder_rate": 1.0}),
         Variant("random-start", TRAINING, "token embeddings from random numbers, not from the codec's codebooks",
                 {"init.codebooks": False}),
+        Variant("notes", TRAINING, "the video tower also learns which notes are played",
+                {"model.notes_width": 128, "loss.notes": 1.0}),
         Variant("no-augmentation", TRAINING, "without augmentation", {"augment.shift": 0, "augment.colour": 0.0}),
     ]  # fmt: skip
     if spec.flow_size is not None:

@@ -260,6 +260,10 @@ def test_a_note_head_is_added_to_what_stays_as_it_is(
     head = ended.pop("notes")
     jax.tree.map(np.testing.assert_array_equal, ended, began)
     assert head["fc1"]["kernel"].shape == (80, 8) and np.any(head["fc2"]["bias"])
+    # And it is added where all goes on learning.
+    config.train.frozen, config.loss.music = "", 1.0
+    program = step.build(config, SPEC, sharding.make_mesh())
+    assert set(loop.starting_params(config, program, SPEC) or {}) == set(began)
     without = checkpoint.trained_params(str(tmp_path / "run"), abstract_model(following("", records), SPEC)[1], SPEC)
     assert set(without) == set(began) and "notes is left out" in capsys.readouterr().err
 
