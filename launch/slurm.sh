@@ -25,7 +25,8 @@ $SETUP
 srun --kill-on-bad-exit=1 python -m mvgen.main $(quoted "${TRAIN[@]}") &
 STEP=\$!
 trap 'kill -TERM \$STEP' TERM
-STATUS=0
+# A signal ends the waiting before the step has ended; a step that has ended already is waited for once, for its status.
+wait \$STEP && STATUS=0 || STATUS=\$?
 while kill -0 \$STEP 2>/dev/null; do wait \$STEP && STATUS=0 || STATUS=\$?; done
 case \$STATUS in 143 | 75 | 137) scontrol requeue \"\$SLURM_JOB_ID\" ;; esac
 exit \$STATUS" sbatch "${OPTIONS[@]}"

@@ -108,9 +108,12 @@ def test_slurm(stubs: dict[str, str], tmp_path: Path) -> None:
     for name, ends in (("srun", 143), ("scontrol", 0)):
         (folder / name).write_text(f'#!/bin/bash\nprintf "%s\\n" "$@" >"{tmp_path}/{name}.said.0"\nexit {ends}\n')
         (folder / name).chmod(0o755)
-    done = subprocess.run(["bash", script], env={**stubs, "SLURM_JOB_ID": "7"}, check=False)
-    assert done.returncode == 143
-    assert said(tmp_path, "scontrol") == [["requeue", "7"]]
+    # It may have ended before the script waits for it.
+    (tmp_path / "late").write_text('trap() { sleep 0.3; builtin trap "$@"; }\n')
+    for late in ({}, {"BASH_ENV": str(tmp_path / "late")}):
+        done = subprocess.run(["bash", script], env={**stubs, "SLURM_JOB_ID": "7", **late}, check=False)
+        assert done.returncode == 143
+        assert said(tmp_path, "scontrol") == [["requeue", "7"]]
     assert said(tmp_path, "srun")[0][-3:] == TRAIN
 
 
