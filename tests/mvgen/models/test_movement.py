@@ -89,20 +89,6 @@ def test_the_planner_hears_about_a_second_ahead_and_goes_on_from_where_it_is(mov
     np.testing.assert_array_equal(held, jnp.broadcast_to(last[:, None], held.shape))
 
 
-def test_truth_that_is_shown_is_gone_on_from(movement):
-    audio = jnp.zeros((2, 6, 2, SMALL.width))
-    where = points((0.3, 0.6), (0.3, 0.4), (0.8, 0.8))
-    true = jnp.broadcast_to(where[:, None, :, :2] + 0.2, (2, 6, 3, 2))
-
-    def plan(show):
-        return movement.planner(audio, None, where, where[..., :2], jnp.zeros((2, 3, 2)), true, jnp.array(show))
-
-    shown, own, mixed = plan([True, True]), plan([False, False]), plan([True, False])
-    np.testing.assert_array_equal(shown[:, 0], own[:, 0])  # of the first frame nothing has been shown yet
-    assert float(jnp.abs(shown[:, 1:] - own[:, 1:]).max()) > 1e-5
-    np.testing.assert_allclose(mixed, jnp.stack([shown[0], own[1]]), atol=1e-6)
-
-
 def test_latents_without_records_of_them_are_refused():
     with pytest.raises(UserError, match="the records hold no latents"):
         dataclasses.replace(SMALL, use_latents=True).check()
