@@ -30,7 +30,7 @@ def learned_parts(config: Any) -> tuple[str, ...]:
     """
     loss = config.loss
     reached = {
-        "encoder": loss.align or loss.music or loss.token_head,
+        "encoder": loss.align or loss.music or loss.token_head or loss.get("notes", 0.0),
         "decoder": loss.music or loss.token_head,
         "movement": loss.movement,
         "denoiser": loss.video,

@@ -300,6 +300,9 @@ def test_notes_are_learned_where_they_are_known_and_shape_what_sees_them():
     assert "notes" not in learned_parts(config)
     config.loss.notes = 1.0
     assert "notes" in learned_parts(config)
+    alone = config.copy_and_resolve_references()
+    alone.loss.update(align=0.0, music=0.0, token_head=0.0, video=0.0, movement=0.0)
+    assert learned_parts(alone) == ("encoder", "notes")
     with pytest.raises(UserError, match="no note head: set config.model.notes_width"):
         config.data.path = "records"
         check_config(config)
